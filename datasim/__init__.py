@@ -1,0 +1,1 @@
+"""Alert templates and the simulated night."""

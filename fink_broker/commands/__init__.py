@@ -1,0 +1,1 @@
+"""One module a command of the launcher; each has `main(argv) -> exit code`."""

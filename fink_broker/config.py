@@ -1,0 +1,330 @@
+"""Settings: typed, read from one TOML file and the environment, secrets masked.
+
+Order, later wins: the defaults below, the file (``-c``, else ``FINK_CONF``, else ``conf/fink.conf``), the environment.
+A key ``[kafka.input] servers`` is ``FINK_KAFKA__INPUT__SERVERS`` in the environment; the top-level key ``home`` is
+``FINK__HOME``, because ``FINK_HOME`` is the checkout.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+import types
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+
+from fink_broker.errors import ConfigError
+
+CHECKOUT = Path(os.environ.get("FINK_HOME") or Path(__file__).resolve().parent.parent)
+DEFAULT_CONF = CHECKOUT / "conf" / "fink.conf"
+
+# Variables of the launcher that are not keys of the configuration.
+_RESERVED = {"FINK_HOME", "FINK_CONF", "FINK_SETUP", "FINK_PYTHON"}
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+Seconds = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    """A part of the configuration; unknown keys are errors, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class KafkaEnd(Section):
+    """One Kafka cluster: where it is and how to log in."""
+
+    servers: str = "local"
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    sasl_mechanism: Literal["SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+    username: str = ""
+    password: SecretStr = SecretStr("")
+    password_file: Path | None = None
+
+
+class KafkaInput(KafkaEnd):
+    """The telescope's Kafka."""
+
+    topics: str = "ztf_.*"
+    starting_offsets: Literal["earliest", "latest"] = "earliest"
+
+
+class KafkaOutput(KafkaEnd):
+    """The Kafka that users read their topics from."""
+
+    partitions: Count = 2
+
+
+class KafkaServer(Section):
+    """The embedded Kafka (``fink start kafka``)."""
+
+    port: Port = 9092
+    heap: str = "512m"
+
+
+class Kafka(Section):
+    """Kafka in, Kafka out, and the embedded one."""
+
+    input: KafkaInput = KafkaInput()
+    output: KafkaOutput = KafkaOutput()
+    embedded: KafkaServer = KafkaServer()
+
+
+class HBase(Section):
+    """The HBase tables and the embedded server."""
+
+    thrift: str = "local"
+    port: Port = 9090
+    heap: str = "768m"
+    table_prefix: str = ""
+    batch_cells: Count = 20_000
+
+
+class Spark(Section):
+    """The Spark application of the services."""
+
+    master: str = "local[4,4]"
+    driver_memory: str = "2g"
+    shuffle_partitions: Count = 2
+    java_options: str = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1"
+    conf: dict[str, str] = {}
+
+
+class Wait(Section):
+    """How long to wait for a server that is not there."""
+
+    seconds: Seconds = 300.0
+
+
+class Stream2raw(Section):
+    """Kafka to Parquet raw."""
+
+    trigger_seconds: Seconds = 5.0
+    max_alerts_per_trigger: Count = 5_000
+    max_message_bytes: Count = 16_000_000
+
+
+class Raw2science(Section):
+    """Parquet raw to Parquet science."""
+
+    trigger_seconds: Seconds = 5.0
+    max_files_per_trigger: Count = 100
+    modules: list[str] = ["gcvs", "nalerthist", "first_detection"]
+    repeats_horizon: str = "2 days"
+
+
+class Distribution(Section):
+    """Parquet science to users' topics."""
+
+    trigger_seconds: Seconds = 5.0
+    max_files_per_trigger: Count = 100
+    filters: list[str] = ["bright", "new_transients", "known_variables", "solar_system"]
+
+
+class Archive(Section):
+    """Parquet science to HBase, and the nightly merge."""
+
+    trigger_seconds: Seconds = 5.0
+    max_files_per_trigger: Count = 100
+    file_mb: Count = 128
+
+
+class Simulator(Section):
+    """The simulated night."""
+
+    topic: str = "ztf-stream-sim"
+    templates: Path = Path("datasim/templates.parquet")
+    alerts: Count = 300
+    burst: Count = 100
+    cadence_seconds: Annotated[float, Field(ge=0)] = 2.0
+    schema_version: str = "4.02"
+    seed: int = 1
+
+
+class OwnService(Section):
+    """A service of one's own: ``start(context) -> StreamingQuery`` in one file."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")]
+    file: Path
+    description: str = ""
+
+
+class Plugin(Section):
+    """A science module or filter of one's own: a function in a file, or for a filter one SQL expression."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+    file: Path | None = None
+    function: str | None = None
+    sql: str | None = None
+
+
+class Settings(Section):
+    """The whole configuration.
+
+    Attributes
+    ----------
+    home : Path
+        The one folder that this broker writes to; relative paths are below the checkout.
+    """
+
+    home: Path = Path("var")
+    survey: str = "ztf"
+    kafka: Kafka = Kafka()
+    hbase: HBase = HBase()
+    spark: Spark = Spark()
+    wait: Wait = Wait()
+    stream2raw: Stream2raw = Stream2raw()
+    raw2science: Raw2science = Raw2science()
+    distribution: Distribution = Distribution()
+    archive: Archive = Archive()
+    simulator: Simulator = Simulator()
+    services: list[OwnService] = []
+    modules: list[Plugin] = []
+    filters: list[Plugin] = []
+
+    def below_checkout(self, path: Path) -> Path:
+        """The path itself if absolute, else below the checkout."""
+        return path if path.is_absolute() else CHECKOUT / path
+
+    @property
+    def root(self) -> Path:
+        """The absolute form of ``home``."""
+        return self.below_checkout(self.home.expanduser())
+
+    @property
+    def raw(self) -> Path:
+        """Folder of the raw alerts (root of the file sink)."""
+        return self.root / "data" / "raw"
+
+    @property
+    def science(self) -> Path:
+        """Folder of the science alerts (root of the file sink)."""
+        return self.root / "data" / "science"
+
+    @property
+    def archive_folder(self) -> Path:
+        """Folder of the nightly Parquet archive."""
+        return self.root / "data" / "archive"
+
+    def checkpoint(self, service: str) -> Path:
+        """Checkpoint folder of a service."""
+        return self.root / "checkpoints" / service
+
+    def log(self, name: str) -> Path:
+        """Log file of a service or server."""
+        return self.root / "log" / f"{name}.log"
+
+    @property
+    def run(self) -> Path:
+        """Folder of the pid files."""
+        return self.root / "run"
+
+
+def conf_path(argument: str | None = None) -> Path:
+    """The configuration file in force: the argument, else ``FINK_CONF``, else ``conf/fink.conf`` of the checkout."""
+    return Path(argument or os.environ.get("FINK_CONF") or DEFAULT_CONF)
+
+
+def load(argument: str | None = None, environ: Mapping[str, str] | None = None) -> Settings:
+    """Read and check the configuration.
+
+    Parameters
+    ----------
+    argument : str, optional
+        Path given with ``-c``.
+    environ : mapping, optional
+        Environment; default ``os.environ``.
+
+    Raises
+    ------
+    ConfigError
+        The file is missing or no TOML, a key is unknown, a value is of the wrong kind.
+    """
+    path = conf_path(argument)
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read the configuration {path}: {error.strerror}; give another with -c or FINK_CONF") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}") from error
+    _merge(values, from_environment(os.environ if environ is None else environ))
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(_first_line(path, error)) from error
+
+
+def from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    """Keys set by ``FINK_*`` variables, nested as in the file.
+
+    A value is read as TOML where it is TOML (numbers, lists, booleans), else as a bare string.
+    """
+    values: dict[str, Any] = {}
+    for variable, text in sorted(environ.items()):
+        if not variable.startswith("FINK_") or variable in _RESERVED:
+            continue
+        *sections, key = variable.removeprefix("FINK_").removeprefix("_").lower().split("__")
+        _merge(values, _nest([*sections, key], _value(text, [*sections, key])))
+    return values
+
+
+def _value(text: str, path: list[str]) -> Any:
+    if _is_text(path):
+        return text
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _is_text(path: list[str]) -> bool:
+    """Whether the key takes text, so that a password ``12345`` stays one."""
+    kind: Any = Settings
+    for part in path:
+        fields = getattr(kind, "model_fields", None)
+        if fields is None or part not in fields:
+            return False
+        kind = fields[part].annotation
+    choices = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
+    return any(choice in (str, Path, SecretStr) for choice in choices)
+
+
+def _nest(path: list[str], value: Any) -> dict[str, Any]:
+    head, *rest = path
+    return {head: _nest(rest, value) if rest else value}
+
+
+def _merge(into: dict[str, Any], new: dict[str, Any]) -> None:
+    for key, value in new.items():
+        if isinstance(value, dict) and isinstance(into.get(key), dict):
+            _merge(into[key], value)
+        else:
+            into[key] = value
+
+
+def _first_line(path: Path, error: ValidationError) -> str:
+    """The first fault in one line: which key, what is wrong, and for an unknown key the nearest known one."""
+    fault = error.errors(include_url=False, include_input=False)[0]
+    key = ".".join(str(part) for part in fault["loc"])
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    if fault["type"] != "extra_forbidden":
+        return f"{path}: {key}: {fault['msg']}{more}"
+    near = difflib.get_close_matches(str(fault["loc"][-1]), _known_keys(fault["loc"][:-1]), n=1, cutoff=0.5)
+    hint = f", did you mean '{near[0]}'?" if near else "; fink config show lists the known keys"
+    return f"{path}: unknown key '{key}'{hint}{more}"
+
+
+def _known_keys(where: tuple[int | str, ...]) -> list[str]:
+    model: Any = Settings
+    for part in where:
+        if isinstance(part, int):
+            model = typing.get_args(model)[0]
+        else:
+            model = model.model_fields[part].annotation
+    return list(model.model_fields)

@@ -1,0 +1,1 @@
+"""The only code that knows a client library: Kafka, Parquet, HBase."""

@@ -1,0 +1,1 @@
+"""Filters: the registry and the broker's own."""

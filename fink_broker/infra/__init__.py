@@ -1,0 +1,1 @@
+"""Processes, pid files, the embedded servers and the jars."""

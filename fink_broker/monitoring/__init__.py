@@ -1,0 +1,1 @@
+"""What went in, what came out, and whether the sums meet."""

@@ -1,0 +1,1 @@
+"""Science modules: the registry and the broker's own."""

@@ -1,0 +1,1 @@
+"""The streaming services: one module each, and the life cycle they share."""

@@ -1,0 +1,119 @@
+"""A survey is data: columns, nights, checks, cuts, schemas and tables. Services never ask which one it is."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fink_broker.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class FinkColumn:
+    """A column that Fink adds: it always exists in the science database, with a default where its module is off.
+
+    Parameters
+    ----------
+    type : str
+        Spark SQL type (DDL), such as ``string``, ``double`` or ``array<double>``.
+    default : object
+        Value where the module is off; None writes no cell.
+    """
+
+    type: str
+    default: object = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """An HBase table: its row key and which rows and columns of the science alerts it holds.
+
+    Parameters
+    ----------
+    name : str
+        Table name, such as ``ztf.pixel128``.
+    key : tuple of str
+        SQL expressions, joined by ``_`` to the row key.
+    families : tuple of str
+        Column families; every table also has ``a`` (annotations).
+    where : str, optional
+        SQL condition that selects the rows; all of them without.
+    columns : mapping, optional
+        Column name to SQL expression, in the first family; without it the table holds every column (the main table).
+    """
+
+    name: str
+    key: tuple[str, ...]
+    families: tuple[str, ...]
+    where: str | None = None
+    columns: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What differs between telescopes. All expressions are Spark SQL over the decoded alert.
+
+    Parameters
+    ----------
+    name : str
+        Name in the configuration and at the end of topic names.
+    schemas : Path
+        Folder of the known writer schemas, one ``<version>.avsc`` each.
+    alert_id, object_id : str
+        Columns that identify one alert and one object in the sky.
+    time : str
+        Expression: time of the exposure, Julian date in days.
+    night : str
+        Expression: the night of the alert as ``YYYYMMDD``.
+    checks : mapping
+        Reason to the condition that a sound alert meets; an alert that fails one is rejected with that reason.
+    cuts : mapping
+        Name to the condition that an alert must meet to go on to science.
+    current, history : str
+        The record of this detection and the array of earlier ones: together the light curve.
+    light_curve_prefix : str
+        Prefix of the light-curve columns (history then current).
+    cutouts : tuple of str
+        Cutout columns.
+    fink_columns : mapping
+        The columns that Fink adds, see `FinkColumn`.
+    tables : tuple of Table
+        HBase tables, main table first.
+    """
+
+    name: str
+    schemas: Path
+    alert_id: str
+    object_id: str
+    time: str
+    night: str
+    checks: Mapping[str, str]
+    cuts: Mapping[str, str]
+    current: str
+    history: str
+    cutouts: tuple[str, ...]
+    light_curve_prefix: str = "c"
+    fink_columns: Mapping[str, FinkColumn] = field(default_factory=dict)
+    tables: tuple[Table, ...] = ()
+
+
+def names() -> list[str]:
+    """Names of the surveys that are defined here."""
+    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+
+
+def get(name: str) -> Survey:
+    """The definition of a survey.
+
+    Raises
+    ------
+    ConfigError
+        There is no such survey.
+    """
+    if name not in names():
+        raise ConfigError(f"unknown survey '{name}'; known: {', '.join(names())}")
+    survey: Survey = importlib.import_module(f"{__name__}.{name}").SURVEY
+    return survey

@@ -1,0 +1,32 @@
+"""The Zwicky Transient Facility."""
+
+from pathlib import Path
+
+from fink_broker.surveys import Survey
+from fink_broker.surveys.ztf.science import FINK_COLUMNS
+from fink_broker.surveys.ztf.tables import TABLES
+
+SURVEY = Survey(
+    name="ztf",
+    schemas=Path(__file__).parent / "schemas",
+    alert_id="candid",
+    object_id="objectId",
+    time="candidate.jd",
+    # The UTC calendar date of candidate.jd; MJD 40587 is 1970-01-01.
+    night="date_format(date_from_unix_date(cast(floor(candidate.jd - 2400000.5) - 40587 as int)), 'yyyyMMdd')",
+    checks={
+        "candid is missing or not positive": "candid > 0",
+        "objectId is missing or not a ZTF name": "objectId rlike '^ZTF[0-9]{2}[a-z]{7}$'",
+        # ZTF saw first light in 2017; JD 2455197.5 is 2010-01-01, JD 2488069.5 is 2100-01-01.
+        "candidate.jd is out of range": "candidate.jd between 2455197.5 and 2488069.5",
+        "candidate.ra is out of range": "candidate.ra >= 0 and candidate.ra < 360",
+        "candidate.dec is out of range": "candidate.dec between -90 and 90",
+    },
+    # Fink's quality cuts on ZTF alerts.
+    cuts={"nbad": "candidate.nbad = 0", "rb": "candidate.rb >= 0.55", "fid": "candidate.fid != 3"},
+    current="candidate",
+    history="prv_candidates",
+    cutouts=("cutoutScience", "cutoutTemplate", "cutoutDifference"),
+    fink_columns=FINK_COLUMNS,
+    tables=TABLES,
+)

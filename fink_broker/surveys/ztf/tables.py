@@ -1,0 +1,5 @@
+"""The HBase tables of ZTF."""
+
+from fink_broker.surveys import Table
+
+TABLES: tuple[Table, ...] = ()

@@ -1,0 +1,1 @@
+"""Pure transformations, DataFrame to DataFrame: nothing here reads or writes."""
