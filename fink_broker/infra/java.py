@@ -1,0 +1,84 @@
+"""How the embedded servers' Java processes are started."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from fink_broker.config import Settings
+from fink_broker.errors import ConfigError
+from fink_broker.infra import jars
+
+# A small machine is better served by little compilation and one collector thread than by peak speed.
+_FLAGS = (
+    "-XX:+UseSerialGC",
+    "-XX:TieredStopAtLevel=1",
+    "-XX:+ExitOnOutOfMemoryError",
+    "-XX:-UsePerfData",
+    "-Djava.awt.headless=true",
+    "-Djava.net.preferIPv4Stack=true",
+)
+
+
+def executable() -> str:
+    """Java of ``JAVA_HOME``, else of the path.
+
+    Raises
+    ------
+    ConfigError
+        There is none.
+    """
+    home = os.environ.get("JAVA_HOME")
+    found = shutil.which("java", path=str(Path(home) / "bin")) if home else shutil.which("java")
+    if found is None:
+        where = f"in JAVA_HOME ({home})" if home else "in JAVA_HOME or PATH"
+        raise ConfigError(f"no Java {where}: install a JDK 17")
+    return found
+
+
+def command(class_path: list[Path], heap: str, options: list[str], main: list[str]) -> list[str]:
+    """Command line of a Java program.
+
+    Parameters
+    ----------
+    class_path : list of Path
+        Folders; a folder of jars ends with ``*``.
+    heap : str
+        Largest heap, such as ``512m``.
+    options : list of str
+        More options of the virtual machine.
+    main : list of str
+        Class and arguments.
+    """
+    joined = os.pathsep.join(str(path) for path in class_path)
+    return [executable(), f"-Xmx{heap}", *_FLAGS, *options, "-cp", joined, *main]
+
+
+def jar_folder(name: str) -> Path:
+    """Class path entry of all jars of ``kafka`` or ``hbase``.
+
+    Raises
+    ------
+    ConfigError
+        They are not installed.
+    """
+    folder = jars.folder(name)
+    if not any(folder.glob("*.jar")):
+        raise ConfigError(f"the jars of {name} are not in {folder}: run fink once to install them")
+    return folder / "*"
+
+
+def log_options(settings: Settings, name: str, variable: str, file: str) -> list[str]:
+    """Options that point Log4j to a configuration beside this module, and to the log of this process."""
+    return [f"-D{variable}={(Path(__file__).parent / file).as_uri()}", f"-Dfink.log={settings.log(name)}"]
+
+
+def properties(values: dict[str, object]) -> str:
+    """Text of a Java properties file; values may hold blanks, backslashes and any letters."""
+    return "".join(f"{key}={_escape(str(value))}\n" for key, value in values.items())
+
+
+def _escape(value: str) -> str:
+    escaped = value.replace("\\", "\\\\")
+    return "".join(letter if " " <= letter <= "~" else f"\\u{ord(letter):04x}" for letter in escaped)

@@ -1,0 +1,271 @@
+"""Pid files: which processes of this HOME run, started safely and signalled only after a check of who they are."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import psutil
+
+from fink_broker.config import Settings
+from fink_broker.errors import FinkError
+
+# The kernel derives creation times from the boot time, which may be corrected a little while the machine runs.
+_SAME_TIME_S = 1.0
+_POLL_S = 0.05
+
+
+@dataclass(frozen=True)
+class Running:
+    """A process of this HOME, as its pid file names it.
+
+    Attributes
+    ----------
+    name : str
+        Service or server.
+    pid : int
+        Process id.
+    create_time : float
+        Creation time of the process, seconds since the epoch: with the pid it identifies the process.
+    address : str or None
+        Where a server listens.
+    argv : list of str
+        Command line.
+    started : float
+        When it was registered, seconds since the epoch.
+    part_of : str or None
+        The server that this helper process belongs to: it is stopped with it, and before it.
+    """
+
+    name: str
+    pid: int
+    create_time: float
+    address: str | None
+    argv: list[str]
+    started: float
+    part_of: str | None = None
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a process tree has used: CPU seconds, and resident bytes now."""
+
+    cpu_s: float
+    rss: int
+
+
+def register(settings: Settings, name: str, address: str | None = None, pid: int | None = None, part_of: str | None = None) -> Running:
+    """Write the pid file of a process, this one by default; several names may share one process.
+
+    Raises
+    ------
+    FinkError
+        Another process runs under this name, or the process is gone.
+    """
+    try:
+        process = psutil.Process(pid)
+        running = Running(name, process.pid, process.create_time(), address, process.cmdline(), time.time(), part_of)
+    except psutil.NoSuchProcess as error:
+        raise FinkError(f"{name} (pid {pid}) has ended; the log is {settings.log(name)}") from error
+    settings.run.mkdir(parents=True, exist_ok=True)
+    path = _pid_file(settings, name)
+    draft = path.with_name(f".{name}.{os.getpid()}.tmp")
+    draft.write_text(json.dumps(asdict(running), indent=1), encoding="utf-8")
+    try:
+        before = find(settings, name)
+        if before is None:
+            os.link(draft, path)  # unlike rename, this fails if someone else was faster
+        elif before.pid == running.pid:
+            draft.replace(path)
+        else:
+            raise _runs_already(before)
+    except FileExistsError as error:
+        raise FinkError(f"{name} is being started by another command") from error
+    finally:
+        draft.unlink(missing_ok=True)
+    return running
+
+
+def unregister(settings: Settings, name: str) -> None:
+    """Remove a pid file; nothing happens where there is none."""
+    _pid_file(settings, name).unlink(missing_ok=True)
+
+
+def find(settings: Settings, name: str) -> Running | None:
+    """The process that runs under a name; a pid file whose process is gone is removed."""
+    try:
+        running = Running(**json.loads(_pid_file(settings, name).read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError) as error:
+        raise FinkError(f"{_pid_file(settings, name)} is not a pid file: remove it") from error
+    if _process(running) is None:
+        unregister(settings, name)
+        return None
+    return running
+
+
+def all_running(settings: Settings) -> list[Running]:
+    """All processes of this HOME that run, the oldest first."""
+    found = (find(settings, path.stem) for path in settings.run.glob("[!.]*.json"))
+    return sorted((running for running in found if running), key=lambda running: running.started)
+
+
+def stop(settings: Settings, name: str, timeout: float = 60.0, say: Callable[[str], None] = print) -> bool:
+    """End a service or server and wait until it has: SIGTERM, after the timeout SIGKILL of its process tree.
+
+    Parameters
+    ----------
+    name : str
+        Its parts (see `Running.part_of`) end before it; services in the same process end with it.
+    timeout : float
+        Seconds before SIGKILL, for each process.
+    say : callable
+        Takes the lines that tell what happens.
+
+    Returns
+    -------
+    bool
+        Whether anything ran.
+    """
+    here = all_running(settings)
+    ended = [_end(settings, part, [part.name], timeout, say) for part in here if part.part_of == name]
+    running = next((one for one in here if one.name == name), None)
+    if running is None:
+        if not ended:
+            say(f"{name} is not running")
+        return bool(ended)
+    names = [one.name for one in here if (one.pid, one.create_time) == (running.pid, running.create_time)]
+    _end(settings, running, names, timeout, say)
+    return True
+
+
+def _end(settings: Settings, running: Running, names: list[str], timeout: float, say: Callable[[str], None]) -> bool:
+    title = ", ".join(names)
+    shared = " (one process)" if len(names) > 1 else ""
+    say(f"stopping {title}{shared}, pid {running.pid}")
+    process = _process(running)
+    killed = False
+    if process is not None:
+        tree = _tree(process)
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.terminate()
+        if psutil.wait_procs([process], timeout=timeout)[1]:
+            killed = True
+            _kill([*tree, *_tree(process)])
+    for one in names:
+        unregister(settings, one)
+    say(f"{title} did not end within {timeout:g} s: killed" if killed else f"{title} stopped")
+    return True
+
+
+def _kill(processes: Sequence[psutil.Process]) -> None:
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(processes, timeout=10)
+
+
+def _tree(process: psutil.Process) -> list[psutil.Process]:
+    try:
+        return [process, *process.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def tree_usage(pid: int) -> Usage:
+    """CPU seconds and resident memory of a process with all its descendants.
+
+    CPU seconds include children that have ended and been waited for. Memory that processes share counts in each of them.
+
+    Raises
+    ------
+    psutil.NoSuchProcess
+        There is no such process.
+    """
+    cpu_s, rss = 0.0, 0
+    for process in [root := psutil.Process(pid), *_tree(root)[1:]]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            cpu_s += sum(process.cpu_times()[:4])  # user, system, and both of the children that have ended
+            rss += process.memory_info().rss
+    return Usage(cpu_s, rss)
+
+
+def detach(argv: list[str], log_path: Path, env: Mapping[str, str] | None = None) -> int:
+    """Start a program in a session of its own, without input, its output appended to a log.
+
+    Returns
+    -------
+    int
+        Process id.
+
+    Raises
+    ------
+    FinkError
+        The program is not there.
+    """
+    log_path.parent.mkdir(parents=True, exist_ok=True)
+    actions = [
+        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+        (os.POSIX_SPAWN_OPEN, 1, str(log_path), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644),
+        (os.POSIX_SPAWN_DUP2, 1, 2),
+    ]
+    # A shell starts background jobs with SIGINT ignored, and Python ignores SIGPIPE: neither is for the program.
+    defaults = [signal.SIGINT, signal.SIGQUIT, signal.SIGPIPE, signal.SIGHUP, signal.SIGTERM]
+    try:
+        return os.posix_spawnp(argv[0], argv, os.environ if env is None else env, file_actions=actions, setsid=True, setsigdef=defaults)
+    except OSError as error:
+        raise FinkError(f"cannot start {argv[0]}: {error.strerror}") from error
+
+
+@contextlib.contextmanager
+def start_lock(settings: Settings, name: str, timeout: float = 300.0) -> Iterator[None]:
+    """Hold the right to start a name in this HOME; a second command waits here until the first is done.
+
+    Raises
+    ------
+    FinkError
+        Another start goes on for longer than the timeout (seconds).
+    """
+    settings.run.mkdir(parents=True, exist_ok=True)
+    with (settings.run / f"{name}.lock").open("w", encoding="utf-8") as lock:
+        deadline = time.monotonic() + timeout
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if time.monotonic() > deadline:
+                    raise FinkError(f"another command has been starting {name} for {timeout:g} s") from error
+                time.sleep(_POLL_S)
+        yield
+
+
+def is_alive(running: Running) -> bool:
+    """Whether the process that was registered still runs."""
+    return _process(running) is not None
+
+
+def _process(running: Running) -> psutil.Process | None:
+    """The process itself, only if pid and creation time agree."""
+    try:
+        process = psutil.Process(running.pid)
+        same = abs(process.create_time() - running.create_time) < _SAME_TIME_S
+        return process if same and process.status() != psutil.STATUS_ZOMBIE else None
+    except psutil.NoSuchProcess:
+        return None
+
+
+def _runs_already(running: Running) -> FinkError:
+    return FinkError(f"{running.name} runs already, pid {running.pid}: fink stop {running.name}")
+
+
+def _pid_file(settings: Settings, name: str) -> Path:
+    return settings.run / f"{name}.json"

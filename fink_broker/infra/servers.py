@@ -1,0 +1,38 @@
+"""The embedded servers by name, for commands that treat them alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fink_broker.config import Settings
+from fink_broker.infra import hbase, kafka
+from fink_broker.infra.processes import Running
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server that runs on this machine beside the services.
+
+    Attributes
+    ----------
+    name : str
+        Name on the command line and of the pid file.
+    description : str
+        One line for the help.
+    start : callable
+        Starts it and waits until it answers; returns the running one if there is one.
+    """
+
+    name: str
+    description: str
+    start: Callable[[Settings], Running]
+
+
+SERVERS = {
+    server.name: server
+    for server in (
+        Server(kafka.NAME, kafka.DESCRIPTION, kafka.start),
+        Server(hbase.NAME, hbase.DESCRIPTION, hbase.start),
+    )
+}
