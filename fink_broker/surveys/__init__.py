@@ -18,38 +18,47 @@ class FinkColumn:
     Parameters
     ----------
     type : str
-        Spark SQL type (DDL), such as ``string``, ``double`` or ``array<double>``.
+        Spark SQL type (DDL), such as ``string`` or ``double``. A struct that is to be a ``string`` becomes the text of the array of its values.
     default : object
         Value where the module is off; None writes no cell.
+    source : str, optional
+        Where the value lies in the science alerts, such as ``mangrove.lum_dist``; a column of the same name without.
     """
 
     type: str
     default: object = None
+    source: str | None = None
 
 
 @dataclass(frozen=True)
 class Table:
     """An HBase table: its row key and which rows and columns of the science alerts it holds.
 
+    All expressions are Spark SQL over the science alert; the struct `fink` holds the columns that Fink adds, and
+    `healpix_ring(nside, ra, dec)` is at hand. Every table also has the family ``a`` (annotations).
+
     Parameters
     ----------
     name : str
         Table name, such as ``ztf.pixel128``.
     key : tuple of str
-        SQL expressions, joined by ``_`` to the row key.
-    families : tuple of str
-        Column families; every table also has ``a`` (annotations).
+        Expressions, joined by ``_`` to the row key.
+    columns : mapping
+        ``family:name`` to an expression, or ``family:*`` to all fields of a struct (``candidate.*``); a name that is there already is not
+        taken again. The first column is never null: it tells whether a row is there.
     where : str, optional
-        SQL condition that selects the rows; all of them without.
-    columns : mapping, optional
-        Column name to SQL expression, in the first family; without it the table holds every column (the main table).
+        Condition that selects the rows; all of them without.
     """
 
     name: str
     key: tuple[str, ...]
-    families: tuple[str, ...]
+    columns: Mapping[str, str]
     where: str | None = None
-    columns: Mapping[str, str] | None = None
+
+    @property
+    def families(self) -> tuple[str, ...]:
+        """Families of the columns, in their order."""
+        return tuple(dict.fromkeys(column.partition(":")[0] for column in self.columns))
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,181 @@
+"""HBase through its Thrift server: tables, rows, counts. Used on the driver and in executors: no Spark here."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import NamedTuple, TypeVar
+
+import happybase
+from thriftpy2.thrift import TException
+
+from fink_broker.infra.retry import patiently
+
+ANNOTATIONS = "a"
+SCHEMA_PREFIX = b"schema_"
+
+# A broken or idle connection, a server that is not there or not ready: all worth another try.
+_FAULTS = (TException, OSError)
+_TIMEOUT_MS = 60_000
+_SCAN_ROWS = 1_000
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the tables are, small enough to send to executors.
+
+    Parameters
+    ----------
+    host, port : str, int
+        Thrift server.
+    prefix : str
+        Set before every table name.
+    batch_cells : int
+        Cells in one request.
+    patience_s : float
+        How long to go on trying while the server does not answer, seconds.
+    """
+
+    host: str
+    port: int
+    prefix: str = ""
+    batch_cells: int = 20_000
+    patience_s: float = 300.0
+
+
+class Row(NamedTuple):
+    """A row to put: key, version of its cells (ms), and ``family:name`` to bytes."""
+
+    key: bytes
+    timestamp: int
+    cells: dict[bytes, bytes]
+
+
+class Client:
+    """A connection that comes back: whatever is asked is tried again, with back-off, while the server does not answer."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self._connection: happybase.Connection | None = None
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection; the next question opens another."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def create(self, tables: Mapping[str, Sequence[str]]) -> None:
+        """Create the tables that are missing.
+
+        Parameters
+        ----------
+        tables : mapping
+            Table name to its column families; that of annotations is added.
+
+        Raises
+        ------
+        ServerUnavailable
+            HBase did not answer in time.
+        """
+        for name, families in tables.items():
+            self._ask(lambda connection, name=name, families=families: _create(connection, self._full(name), families))
+
+    def write(self, table: str, rows: Iterable[Row]) -> None:
+        """Put rows, each in place of what its key held before; families that a row has no cells in are left alone.
+
+        A row of the same version is put again and nothing changes; a row of an older version than the one that is there is not put.
+        All rows have the same first column. A key comes once.
+
+        Raises
+        ------
+        ServerUnavailable
+            HBase did not answer in time.
+        """
+        for some in _requests(rows, self.place.batch_cells):
+            self._ask(lambda connection, some=some: _write(connection.table(self._full(table)), some))
+
+    def row(self, table: str, key: bytes) -> dict[bytes, bytes]:
+        """Cells of a row, empty if there is none."""
+        cells: dict[bytes, bytes] = self._ask(lambda connection: connection.table(self._full(table)).row(key))
+        return cells
+
+    def scan(self, table: str, prefix: bytes = b"", limit: int | None = None) -> list[tuple[bytes, dict[bytes, bytes]]]:
+        """Rows whose keys begin with a prefix, schema rows among them, in the order of their keys."""
+        return self._ask(
+            lambda connection: list(connection.table(self._full(table)).scan(row_prefix=prefix or None, limit=limit, batch_size=_SCAN_ROWS))
+        )
+
+    def count(self, table: str) -> int:
+        """Number of rows, without schema rows."""
+
+        def ask(connection: happybase.Connection) -> int:
+            keys = connection.table(self._full(table)).scan(filter="FirstKeyOnlyFilter() AND KeyOnlyFilter()", batch_size=_SCAN_ROWS)
+            return sum(not key.startswith(SCHEMA_PREFIX) for key, _ in keys)
+
+        return self._ask(ask)
+
+    def _full(self, table: str) -> str:
+        return self.place.prefix + table
+
+    def _ask(self, question: Callable[[happybase.Connection], T]) -> T:
+        def attempt() -> T:
+            try:
+                if self._connection is None:
+                    self._connection = happybase.Connection(self.place.host, self.place.port, timeout=_TIMEOUT_MS)
+                return question(self._connection)
+            except _FAULTS:
+                self.close()
+                raise
+
+        return patiently(attempt, _FAULTS, self.place.patience_s, f"HBase at {self.place.host}:{self.place.port}")
+
+
+def _create(connection: happybase.Connection, name: str, families: Sequence[str]) -> None:
+    if name.encode() in connection.tables():
+        return
+    options = {"max_versions": 1, "bloom_filter_type": "ROW", "block_cache_enabled": True}
+    connection.create_table(name, {family: dict(options) for family in [*families, ANNOTATIONS]})
+
+
+def _requests(rows: Iterable[Row], cells: int) -> Iterator[list[Row]]:
+    some: list[Row] = []
+    size = 0
+    for row in rows:
+        some.append(row)
+        size += len(row.cells)
+        if size >= cells:
+            yield some
+            some, size = [], 0
+    if some:
+        yield some
+
+
+def _write(table: happybase.Table, rows: Sequence[Row]) -> None:
+    marker = next(iter(rows[0].cells))
+    there = {key: cells[marker][1] for key, cells in table.rows([row.key for row in rows], [marker], include_timestamp=True)}
+    # No version may lie in the future: it would outlive what comes after it.
+    now = time.time_ns() // 1_000_000
+    versions: dict[int, list[Row]] = {}
+    for row in rows:
+        version = min(row.timestamp, now)
+        if there.get(row.key, 0) <= version:
+            versions.setdefault(version, []).append(row)
+    for version, some in sorted(versions.items()):
+        # Deleted just below the new version (a delete hides puts of its own version), so that no cell of the old row shines through.
+        with table.batch(timestamp=version - 1, transaction=True) as deletes:
+            for row in some:
+                if there.get(row.key, version) < version:
+                    deletes.delete(row.key, sorted({column.partition(b":")[0] for column in row.cells}))
+        with table.batch(timestamp=version, transaction=True) as batch:
+            for row in some:
+                batch.put(row.key, row.cells)
