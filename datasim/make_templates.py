@@ -116,7 +116,14 @@ def arrow_type(schema: Any) -> tuple[pa.DataType, bool]:
         return pa.struct([pa.field(field["name"], *arrow_type(field["type"])) for field in schema["fields"]]), False
     if isinstance(schema, dict) and schema["type"] == "array":
         return pa.list_(pa.field("element", *arrow_type(schema["items"]))), False
-    simple = {"string": pa.string(), "bytes": pa.binary(), "int": pa.int32(), "long": pa.int64(), "float": pa.float32(), "double": pa.float64()}
+    simple = {
+        "string": pa.string(),
+        "bytes": pa.binary(),
+        "int": pa.int32(),
+        "long": pa.int64(),
+        "float": pa.float32(),
+        "double": pa.float64(),
+    }
     return simple[schema["type"] if isinstance(schema, dict) else schema], False
 
 
@@ -147,7 +154,9 @@ def table_of_packets(path: Path, limit: int) -> pa.Table:
 
 def main(arguments: list[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m datasim.make_templates", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m datasim.make_templates", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--wheel", type=Path, help="wheel of fink-science; default: downloaded by pip")
     parser.add_argument("--avro", type=Path, help="folder or .tar.gz of .avro packets")
     parser.add_argument("--out", type=Path, help="Parquet file for the templates of --avro")

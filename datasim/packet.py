@@ -26,11 +26,14 @@ class WriterSchema:
         What fastavro writes by.
     header : bytes
         Bytes of every message before the sync marker.
+    branches : dict
+        Nullable arrays and records of the alert: field to the name of the union's branch.
     """
 
     text: str
     parsed: Any
     header: bytes
+    branches: dict[str, str]
 
 
 def writer_schema(version: str) -> WriterSchema:
@@ -46,7 +49,17 @@ def writer_schema(version: str) -> WriterSchema:
         known = ", ".join(sorted(file.stem for file in SURVEY.schemas.glob("*.avsc")))
         raise ConfigError(f"unknown schema version '{version}' in simulator.schema_version; known: {known}")
     text = minified(path)
-    return WriterSchema(text=text, parsed=fastavro.schema.load_schema(str(path)), header=header(text))
+    parsed = fastavro.schema.load_schema(str(path))
+    branches = {field["name"]: _branch(field["type"]) for field in parsed["fields"] if isinstance(field["type"], list)}
+    return WriterSchema(text=text, parsed=parsed, header=header(text), branches=branches)
+
+
+def _branch(union: list[Any]) -> str:
+    """Name of the branch that is not null, as fastavro knows it."""
+    kind = next(branch for branch in union if branch != "null")
+    if isinstance(kind, str):
+        return kind
+    return str(kind.get("name", kind["type"]))
 
 
 def container(record: dict[str, Any], schema: WriterSchema, sync: bytes | None = None) -> bytes:
@@ -62,7 +75,9 @@ def container(record: dict[str, Any], schema: WriterSchema, sync: bytes | None =
         The 16-byte sync marker; random without.
     """
     body = io.BytesIO()
-    fastavro.schemaless_writer(body, schema.parsed, record)
+    # Named branches: without, fastavro validates whole arrays to find out which branch they are (1.6 times the time).
+    named = {name: (branch, record[name]) for name, branch in schema.branches.items() if record.get(name) is not None}
+    fastavro.schemaless_writer(body, schema.parsed, record | named)
     return frame(body.getvalue(), schema.header, sync)
 
 
