@@ -98,7 +98,7 @@ class Version:
             return {"type": "record", "name": "ztf.alert", "version": self.attribute, "fields": fields}
         return {"type": "record", "name": "alert", "namespace": "ztf", "version": self.attribute, "fields": fields}
 
-    def _column(self, column: pa.Field) -> Json:
+    def _column(self, column: pa.Field[Any]) -> Json:
         kind: Any
         if column.name.startswith("cutout") and column.name not in RECORDS:
             kind = "ztf.alert.cutout"
@@ -112,7 +112,7 @@ class Version:
 
     def _struct(self, name: str, kind: pa.StructType) -> Json:
         dropped = NEW_IN_33.get(name, set()) if self.number == "3.2" else set()
-        parts: Iterable[pa.Field] = (kind.field(i) for i in range(kind.num_fields))
+        parts: Iterable[pa.Field[Any]] = (kind.field(i) for i in range(kind.num_fields))
         return self._record(name, [self._field(name, f.name, PRIMITIVES[f.type], f.nullable) for f in parts if f.name not in dropped])
 
     def _record(self, name: str, fields: list[Json]) -> Json:

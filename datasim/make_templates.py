@@ -104,10 +104,10 @@ def packets(path: Path) -> Iterator[tuple[str, bytes]]:
                 if handle is not None:
                     yield member.name, handle.read()
     except (OSError, tarfile.TarError) as error:
-        raise FinkError(f"cannot read {path}: {error}; give a folder of .avro files or a .tar.gz of the public archive") from error
+        raise FinkError(f"cannot read {path}: give a folder of .avro files or a .tar.gz of the public archive") from error
 
 
-def arrow_type(schema: Any) -> tuple[pa.DataType, bool]:
+def arrow_type(schema: Any) -> tuple[Any, bool]:
     """Arrow type and nullability of a (parsed and expanded) Avro type, widths kept."""
     if isinstance(schema, list):
         kind, _ = arrow_type(next(branch for branch in schema if branch != "null"))
@@ -140,12 +140,13 @@ def table_of_packets(path: Path, limit: int) -> pa.Table:
     for name, data in islice(packets(path), limit):
         try:
             reader = fastavro.reader(io.BytesIO(data))
-            found = arrow_type(fastavro.schema.expand_schema(reader.writer_schema))[0]
-            schema = schema or pa.schema(found)
-            if pa.schema(found) != schema:
+            record, _ = arrow_type(fastavro.schema.expand_schema(reader.writer_schema))
+            found = pa.schema(record.fields)
+            schema = schema or found
+            if found != schema:
                 raise ValueError("its schema differs from that of the first packet")
             records.extend(reader)
-        except (ValueError, EOFError, KeyError, StopIteration) as error:
+        except (ValueError, EOFError, KeyError, AttributeError) as error:
             raise FinkError(f"cannot use {name} as a template: {error}") from error
     if schema is None:
         raise FinkError(f"no .avro file in {path}")

@@ -49,7 +49,7 @@ def writer_schema(version: str) -> WriterSchema:
         known = ", ".join(sorted(file.stem for file in SURVEY.schemas.glob("*.avsc")))
         raise ConfigError(f"unknown schema version '{version}' in simulator.schema_version; known: {known}")
     text = minified(path)
-    parsed = fastavro.schema.load_schema(str(path))
+    parsed: Any = fastavro.schema.load_schema(str(path))
     branches = {field["name"]: _branch(field["type"]) for field in parsed["fields"] if isinstance(field["type"], list)}
     return WriterSchema(text=text, parsed=parsed, header=header(text), branches=branches)
 

@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +54,8 @@ class Sent:
     def __str__(self) -> str:
         size = self.bytes / max(self.alerts, 1) / 1000
         rate = self.alerts / max(self.seconds, 1e-9)
-        return f"sent {self.alerts:,} alerts of {size:.1f} kB to {self.topic}, night {self.night}, in {self.seconds:.1f} s ({rate:,.0f} alerts/s)"
+        speed = f"in {self.seconds:.1f} s ({rate:,.0f} alerts/s)"
+        return f"sent {self.alerts:,} alerts of {size:.1f} kB to {self.topic}, night {self.night}, {speed}"
 
 
 @dataclass
@@ -141,22 +141,21 @@ def send(settings: Settings, night: str | None = None, count: int | None = None)
     deliveries = _Deliveries()
     producer = _producer(address)
     todo = messages(settings, night, simulator.alerts if count is None else count)
-    sent, size, first, start = 0, 0, 0.0, 0.0
-    while burst := list(islice(todo, simulator.burst)):
+    sent, size, first, start = 0, 0, time.time(), time.monotonic()
+    for message in todo:
         if not sent:
             first, start = time.time(), time.monotonic()
-        elif simulator.cadence_seconds:
+        elif sent % simulator.burst == 0:
+            log.info("sent %d alerts, %d bytes, to %s", sent, size, simulator.topic)
             _rest(producer, start + sent // simulator.burst * simulator.cadence_seconds)
-        for message in burst:
-            _produce(producer, simulator.topic, message, deliveries)
-        sent += len(burst)
-        size += sum(map(len, burst))
-        log.info("sent %d alerts, %d bytes, to %s", sent, size, simulator.topic)
+        _produce(producer, simulator.topic, message, deliveries)
+        sent += 1
+        size += len(message)
     unsent = producer.flush(_DELIVERY_S)
     if unsent or deliveries.failed or deliveries.acknowledged != sent:
         why = f": {deliveries.error.str()}" if deliveries.error else ""
         raise ServerUnavailable(f"Kafka at {address} acknowledged {deliveries.acknowledged} of {sent} alerts{why}")
-    return Sent(simulator.topic, night, sent, size, first, time.monotonic() - start if sent else 0.0)
+    return Sent(simulator.topic, night, sent, size, first, time.monotonic() - start)
 
 
 def run(settings: Settings, night: str | None = None) -> int:
