@@ -34,8 +34,8 @@ class FinkColumn:
 class Table:
     """An HBase table: its row key and which rows and columns of the science alerts it holds.
 
-    All expressions are Spark SQL over the science alert; the struct `fink` holds the columns that Fink adds, and
-    `healpix_ring(nside, ra, dec)` is at hand. Every table also has the family ``a`` (annotations).
+    All expressions are Spark SQL over the science alert; the struct `fink` holds the columns that Fink adds. Every table also has the family
+    ``a`` (annotations).
 
     Parameters
     ----------

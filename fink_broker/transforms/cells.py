@@ -9,8 +9,6 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-SCHEMA_PREFIX = "schema_"
-
 _BIG_ENDIAN = {pa.int32(): ">i4", pa.int64(): ">i8", pa.float32(): ">f4", pa.float64(): ">f8"}
 _FORMATS = {"integer": ">i", "long": ">q", "float": ">f", "double": ">d"}
 

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import numpy as np
-import pandas as pd
-from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import DataType, StructType
 
@@ -55,8 +51,8 @@ def puts(alerts: DataFrame, survey: Survey) -> DataFrame:
     -------
     DataFrame
         A row an alert: `object`, `time` (Julian date), `timestamp` (ms, the version of the cells), `versions` (of broker and science, joined by
-        ``_``) and for each table a struct of its name, null where the alert is not in it, of `rowkey` and the columns; what HBase keeps
-        as text is text here.
+        ``_``) and for each table of the survey, in their order, a struct `table0`, `table1` ... of `rowkey` and the columns, null where the
+        alert is not in it; what HBase keeps as text is text here.
     """
     prepared = _with_fink(alerts, survey)
     return prepared.select(
@@ -64,7 +60,7 @@ def puts(alerts: DataFrame, survey: Survey) -> DataFrame:
         F.expr(survey.time).alias("time"),
         F.unix_millis(PROCESSED).alias("timestamp"),
         F.concat_ws("_", "fink_broker_version", "fink_science_version").alias("versions"),
-        *[_struct(table, prepared).alias(table.name) for table in survey.tables],
+        *[_struct(table, prepared).alias(f"table{number}") for number, table in enumerate(survey.tables)],
     )
 
 
@@ -103,7 +99,6 @@ def _kind(data_type: DataType) -> str:
 
 
 def _with_fink(alerts: DataFrame, survey: Survey) -> DataFrame:
-    _register(alerts.sparkSession)
     values = [_value(name, column, alerts).cast(column.type).alias(name) for name, column in survey.fink_columns.items()]
     return alerts.withColumn("fink", F.struct(*values))
 
@@ -116,25 +111,3 @@ def _value(name: str, column: FinkColumn, alerts: DataFrame) -> Column:
     if column.type == "string" and isinstance(alerts.schema[top].dataType, StructType) and not column.source:
         return F.array(f"{source}.*")
     return F.expr(source)
-
-
-def healpix_ring(nside: pd.Series, ra: pd.Series, dec: pd.Series) -> pd.Series:
-    """HEALPix pixel, ring scheme, of positions in degrees."""
-    # Imported in the worker: astropy, which it needs, takes most of a second.
-    import astropy.units as u
-    from astropy.coordinates import Latitude, Longitude
-    from cdshealpix import ring
-
-    longitude, latitude = Longitude(ra.to_numpy(), u.deg), Latitude(dec.to_numpy(), u.deg)
-    return pd.Series(ring.lonlat_to_healpix(longitude, latitude, nside.to_numpy(np.uint32)).astype(np.int64))
-
-
-def _register(spark: SparkSession) -> None:
-    spark.udf.register("healpix_ring", F.pandas_udf(_pixel, "long"))  # type: ignore[call-overload]
-
-
-def _pixel(nside, ra, dec):  # type: ignore[no-untyped-def]
-    return healpix_ring(nside, ra, dec)
-
-
-__all__: Sequence[str] = ("PROCESSED", "ROW_KEY", "healpix_ring", "kinds", "puts", "rows")

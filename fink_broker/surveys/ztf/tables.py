@@ -1,6 +1,6 @@
 """The HBase tables of ZTF: families ``i`` (the alert) and ``d`` (what Fink adds)."""
 
-from fink_broker.surveys import Table
+from fink_broker.surveys import Table, healpix
 from fink_broker.surveys.ztf.science import FINK_COLUMNS
 
 _ROOT = ("objectId", "candid", "publisher", "schemavsn", "fink_broker_version", "fink_science_version")
@@ -17,6 +17,8 @@ def _columns(*names: str) -> dict[str, str]:
     return columns
 
 
+_PIXEL = healpix.ring(128, "candidate.ra", "candidate.dec")
+
 # What a crossmatch of the sky needs.
 _CROSSMATCH = _columns(
     *("objectId", "candid", "magpsf", "sigmapsf", "jd", "jdstarthist", "drb", "ra", "dec", "fid", "distnr", "cdsxmatch", "nalerthist")
@@ -24,5 +26,5 @@ _CROSSMATCH = _columns(
 
 TABLES = (
     Table("ztf", ("objectId", "candidate.jd"), {**_columns(*_ROOT), "i:*": "candidate.*", "d:*": "fink.*"}),
-    Table("ztf.pixel128", ("healpix_ring(128, candidate.ra, candidate.dec)", "candidate.jdstarthist", "objectId"), _CROSSMATCH),
+    Table("ztf.pixel128", (_PIXEL, "candidate.jdstarthist", "objectId"), _CROSSMATCH),
 )
