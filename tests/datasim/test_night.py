@@ -41,6 +41,7 @@ def test_ids_are_made_as_ztf_makes_them(templates):
         candidate = template["candidate"]
         assert naming.image_id(candidate["jd"], candidate["rcid"]) == candidate["pid"]
         assert naming.night_number(candidate["jd"]) == candidate["nid"]
+        assert candidate["candid"] - naming.alert_id(candidate["pid"], candidate["tblid"]) in (0, -5000)
         made = naming.difference_image(candidate["jd"], candidate["field"], candidate["fid"], candidate["rcid"])
         # ZTF's file names have the start of the exposure, jd its middle: the six digits differ.
         assert re.sub(r"\d{6}_", "", made, count=1) == re.sub(r"\d{6}_", "", candidate["pdiffimfilename"], count=1)
