@@ -110,7 +110,7 @@ def _is_ready(port: int) -> bool:
         connection = happybase.Connection(ports.HOST, port, timeout=10_000)
         try:
             connection.tables()
-            connection.client.createTable(b"ready", [])
+            connection.client.createTable(b"fink.never.made", [])
         finally:
             connection.close()
     except TException as error:
@@ -121,8 +121,7 @@ def _is_ready(port: int) -> bool:
 
 
 def _command(settings: Settings, name: str, heap: str, main: list[str]) -> list[str]:
-    options = [*_OPENS, *java.log_options(settings, name, "log4j.configuration", "hbase-log4j.properties")]
-    return java.command([_folder(settings) / "conf", java.jar_folder("hbase")], heap, options, main)
+    return java.command(settings, name, [_folder(settings) / "conf", java.jar_folder("hbase")], heap, _OPENS, main)
 
 
 def _folder(settings: Settings) -> Path:
@@ -148,16 +147,19 @@ def _configure(settings: Settings, zookeeper_port: int) -> None:
         "hbase.regionserver.port": 0,
         "hbase.master.info.port": -1,
         "hbase.regionserver.info.port": -1,
-        # The write-ahead log reaches the operating system with every acknowledged put. Hadoop's default local file system
-        # keeps the last bytes in the process, to sum them up.
+        # On a local disk the log is a plain file; every put is written to it before it is acknowledged.
         "hbase.wal.provider": "filesystem",
-        "fs.file.impl": "org.apache.hadoop.fs.RawLocalFileSystem",
         "hbase.unsafe.stream.capability.enforce": "false",
         # A small machine: few handlers, and no waiting for more region servers.
         "hbase.regionserver.handler.count": 8,
         "hbase.master.wait.on.regionservers.mintostart": 1,
         "hbase.master.wait.on.regionservers.interval": 100,
+        "hbase.master.wait.on.regionservers.timeout": 0,
         "hbase.regionserver.msginterval": 500,
+        # Ask again soon while the master starts, instead of seconds later.
+        "hbase.client.pause": 25,
+        # ZooKeeper ends with the master, sometimes before the region server has said goodbye to it: do not insist.
+        "zookeeper.recovery.retry": 0,
     }
     rows = "".join(f"  <property><name>{name}</name><value>{escape(str(value))}</value></property>\n" for name, value in values.items())
     path = folder / "conf" / "hbase-site.xml"

@@ -20,6 +20,8 @@ _FLAGS = (
     "-Djava.net.preferIPv4Stack=true",
 )
 
+_LOG4J = Path(__file__).parent / "log4j.properties"
+
 
 def executable() -> str:
     """Java of ``JAVA_HOME``, else of the path.
@@ -37,11 +39,13 @@ def executable() -> str:
     return found
 
 
-def command(class_path: list[Path], heap: str, options: list[str], main: list[str]) -> list[str]:
-    """Command line of a Java program.
+def command(settings: Settings, name: str, class_path: list[Path], heap: str, options: list[str], main: list[str]) -> list[str]:
+    """Command line of a server.
 
     Parameters
     ----------
+    name : str
+        Its log is ``HOME/log/<name>.log``.
     class_path : list of Path
         Folders; a folder of jars ends with ``*``.
     heap : str
@@ -51,8 +55,11 @@ def command(class_path: list[Path], heap: str, options: list[str], main: list[st
     main : list of str
         Class and arguments.
     """
-    joined = os.pathsep.join(str(path) for path in class_path)
-    return [executable(), f"-Xmx{heap}", *_FLAGS, *options, "-cp", joined, *main]
+    # Kafka comes without a logger; HBase's serves both.
+    loggers = sorted(jars.folder("hbase").glob("*reload4j*.jar"))
+    logging = [f"-Dlog4j.configuration={_LOG4J.as_uri()}", f"-Dfink.log={settings.log(name)}"]
+    joined = os.pathsep.join(str(path) for path in [*class_path, *loggers])
+    return [executable(), f"-Xmx{heap}", *_FLAGS, *logging, *options, "-cp", joined, *main]
 
 
 def jar_folder(name: str) -> Path:
@@ -67,11 +74,6 @@ def jar_folder(name: str) -> Path:
     if not any(folder.glob("*.jar")):
         raise ConfigError(f"the jars of {name} are not in {folder}: run fink once to install them")
     return folder / "*"
-
-
-def log_options(settings: Settings, name: str, variable: str, file: str) -> list[str]:
-    """Options that point Log4j to a configuration beside this module, and to the log of this process."""
-    return [f"-D{variable}={(Path(__file__).parent / file).as_uri()}", f"-Dfink.log={settings.log(name)}"]
 
 
 def properties(values: dict[str, object]) -> str:

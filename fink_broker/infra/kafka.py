@@ -21,6 +21,9 @@ DESCRIPTION = "Kafka on this machine, for those who have no cluster"
 # Large enough for every alert and for messages that are to be rejected.
 MAX_MESSAGE_BYTES = 32 * 1024 * 1024
 
+# Kafka logs through Log4j 1 here; it also looks for a Log4j 2 to adjust, in vain.
+_OPTIONS = ["-Dlog4j2.statusLoggerLevel=OFF"]
+
 _START_S = 60.0
 _POLL_S = 0.1
 
@@ -88,8 +91,7 @@ def _has_metadata(servers: str) -> bool:
 
 
 def _command(settings: Settings, *main: str) -> list[str]:
-    options = java.log_options(settings, NAME, "log4j2.configurationFile", "kafka-log4j2.properties")
-    return java.command([java.jar_folder("kafka")], settings.kafka.embedded.heap, options, list(main))
+    return java.command(settings, NAME, [java.jar_folder("kafka")], settings.kafka.embedded.heap, _OPTIONS, list(main))
 
 
 def _data(settings: Settings) -> Path:
