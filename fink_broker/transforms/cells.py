@@ -7,13 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 _BIG_ENDIAN = {pa.int32(): ">i4", pa.int64(): ">i8", pa.float32(): ">f4", pa.float64(): ">f8"}
 _FORMATS = {"integer": ">i", "long": ">q", "float": ">f", "double": ">d"}
 
 
-def encode(values: pa.Array) -> list[bytes | None]:
+def encode(values: pa.Array[Any]) -> list[bytes | None]:
     """Cells of one column.
 
     Parameters
@@ -28,12 +27,11 @@ def encode(values: pa.Array) -> list[bytes | None]:
     """
     order = _BIG_ENDIAN.get(values.type)
     if order is None:
-        cells: list[bytes | None] = values.cast(pa.binary()).to_pylist()
-        return cells
+        return values.cast(pa.binary()).to_pylist()
     width = int(order[-1])
-    filled = pc.fill_null(values, 0) if values.null_count else values
+    filled = values.fill_null(0) if values.null_count else values
     numbers = filled.to_numpy(zero_copy_only=False).astype(order).tobytes()
-    cells = [numbers[start : start + width] for start in range(0, len(numbers), width)]
+    cells: list[bytes | None] = [numbers[start : start + width] for start in range(0, len(numbers), width)]
     if values.null_count:
         return [cell if there else None for cell, there in zip(cells, values.is_valid().to_pylist(), strict=True)]
     return cells

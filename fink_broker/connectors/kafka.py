@@ -1,0 +1,134 @@
+"""Kafka: options for Spark's reader and writer, topics, and waiting for a server that is not there yet."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.streaming import DataStreamWriter
+
+from fink_broker.errors import ServerUnavailable
+from fink_broker.infra.retry import patiently
+
+log = logging.getLogger(__name__)
+
+# Larger than any alert: what telescope and users send must fit through every buffer on the way.
+MAX_MESSAGE_BYTES = 32_000_000
+
+# Messages of one topic share their key (the schema, 39 KB): large batches let zstd fold it.
+_PRODUCER = {
+    "kafka.compression.type": "zstd",
+    "kafka.batch.size": "1000000",
+    "kafka.linger.ms": "20",
+    "kafka.max.request.size": str(MAX_MESSAGE_BYTES),
+    "kafka.acks": "all",
+    "kafka.enable.idempotence": "true",
+}
+
+
+def stream(spark: SparkSession, address: str, topics: str, starting: str, max_messages: int) -> DataFrame:
+    """Stream of messages.
+
+    Parameters
+    ----------
+    spark : SparkSession
+        Session.
+    address : str
+        Bootstrap servers.
+    topics : str
+        Regular expression of topic names; topics made later join in.
+    starting : str
+        ``earliest`` or ``latest``, for a query without a checkpoint.
+    max_messages : int
+        Messages a batch takes at most.
+
+    Returns
+    -------
+    DataFrame
+        `value` (binary), `topic`, `partition`, `offset`, `kafkaTimestamp`.
+    """
+    messages = (
+        spark.readStream.format("kafka")
+        .option("kafka.bootstrap.servers", address)
+        .option("subscribePattern", topics)
+        .option("startingOffsets", starting)
+        .option("maxOffsetsPerTrigger", max_messages)
+        .option("kafka.fetch.max.bytes", MAX_MESSAGE_BYTES)
+        .option("kafka.max.partition.fetch.bytes", MAX_MESSAGE_BYTES)
+        .load()
+    )
+    return messages.select("value", "topic", "partition", "offset", messages["timestamp"].alias("kafkaTimestamp"))
+
+
+def sink(messages: DataFrame, address: str) -> DataStreamWriter:
+    """Writer of a stream of messages (`topic`, `key`, `value`, `partition`, `headers`), at least once."""
+    return messages.writeStream.format("kafka").option("kafka.bootstrap.servers", address).options(**_PRODUCER)
+
+
+def _admin(address: str) -> AdminClient:
+    # librdkafka prints its own connection errors to stderr: they come to us as exceptions too.
+    return AdminClient({"bootstrap.servers": address, "log_level": 0, "socket.timeout.ms": 5000}, logger=log)
+
+
+def wait_for(address: str, seconds: float, what: str) -> None:
+    """Wait until Kafka answers, with back-off.
+
+    Raises
+    ------
+    ServerUnavailable
+        It did not answer in time.
+    """
+
+    def ask() -> None:
+        _admin(address).list_topics(timeout=5)
+
+    patiently(ask, (KafkaException,), seconds, f"{what} at {address}")
+
+
+def make_topics(address: str, topics: Mapping[str, int]) -> dict[str, int]:
+    """Make the topics that do not exist.
+
+    Parameters
+    ----------
+    address : str
+        Bootstrap servers.
+    topics : mapping
+        Topic to the number of partitions for a new one.
+
+    Returns
+    -------
+    dict
+        Topic to the number of partitions that it has.
+
+    Raises
+    ------
+    ServerUnavailable
+        Kafka did not make a topic; the message names it.
+    """
+    admin = _admin(address)
+    existing = admin.list_topics(timeout=10).topics
+    new = [NewTopic(name, num_partitions=n, replication_factor=-1) for name, n in topics.items() if name not in existing]
+    for name, future in admin.create_topics(new).items() if new else ():
+        try:
+            future.result(30)
+        except KafkaException as error:
+            raise ServerUnavailable(f"Kafka at {address} did not make the topic {name}: {error.args[0].str()}") from error
+    return {name: len(existing[name].partitions) if name in existing else n for name, n in topics.items()}
+
+
+def message_counts(address: str, topics: list[str]) -> dict[str, int]:
+    """Messages in each topic: end minus beginning over its partitions; a topic that does not exist has none."""
+    consumer = Consumer({"bootstrap.servers": address, "group.id": "fink-counts", "enable.auto.commit": False, "log_level": 0})
+    try:
+        known = consumer.list_topics(timeout=10).topics
+        counts = {}
+        for topic in topics:
+            partitions = known[topic].partitions if topic in known else []
+            marks = [consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=10) for p in partitions]
+            counts[topic] = sum(high - low for low, high in marks)
+        return counts
+    finally:
+        consumer.close()

@@ -1,0 +1,103 @@
+"""Parquet folders as streams: one folder, one query, one checkpoint.
+
+Only the sink's root with its log (`_spark_metadata`) is exactly once; a night's folder may hold unreadable files after a crash. So nothing
+here lists a night: Spark reads the root, and the other readers take the list of files from the log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from urllib.parse import unquote, urlparse
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.streaming import DataStreamWriter
+from pyspark.sql.types import StructType
+
+from fink_broker.connectors.sparklog import entries, newest
+from fink_broker.errors import ConfigError
+
+LOG = "_spark_metadata"
+
+
+def stream(spark: SparkSession, folder: Path, schema: StructType, max_files: int) -> DataFrame:
+    """Stream of the alerts in a folder that another service writes, from the first file on.
+
+    Parameters
+    ----------
+    spark : SparkSession
+        Session.
+    folder : Path
+        Root of the other service's sink; made if it is not there yet.
+    schema : StructType
+        Its columns, those of its partitions among them.
+    max_files : int
+        Files a batch takes at most, so that a backlog comes in pieces.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    return spark.readStream.schema(schema).option("maxFilesPerTrigger", max_files).parquet(str(folder))
+
+
+def sink(alerts: DataFrame, folder: Path, checkpoint: Path, partitions: Sequence[str]) -> DataStreamWriter:
+    """Writer of a stream into a folder, exactly once.
+
+    Raises
+    ------
+    ConfigError
+        Folder and checkpoint do not belong together: a query with a new checkpoint would skip, in silence, as many
+        batches as the folder's log has.
+    """
+    _belong_together(folder, checkpoint)
+    return (
+        alerts.writeStream.format("parquet")
+        .option("path", str(folder))
+        .option("checkpointLocation", str(checkpoint))
+        .partitionBy(*partitions)
+        .outputMode("append")
+    )
+
+
+def _belong_together(folder: Path, checkpoint: Path) -> None:
+    written = newest(folder / LOG)
+    planned, done = newest(checkpoint / "offsets"), newest(checkpoint / "commits")
+    if written > planned:
+        raise ConfigError(f"{folder} has {written + 1} batches but the checkpoint {checkpoint} knows {planned + 1}: put the checkpoint back, or move both away")
+    if done > written:
+        raise ConfigError(f"the checkpoint {checkpoint} has {done + 1} batches but {folder} only {written + 1}: put the folder back, or move both away")
+
+
+@dataclass(frozen=True)
+class File:
+    """A committed file of a sink: in which batch it came, and where it is."""
+
+    batch: int
+    path: Path
+
+    @property
+    def partition(self) -> dict[str, str]:
+        """Partition values, from the names of its folders."""
+        return dict(part.split("=", 1) for part in self.path.parent.parts if "=" in part)
+
+    @cached_property
+    def rows(self) -> int:
+        """Number of rows, from the footer."""
+        return int(pq.read_metadata(self.path).num_rows)  # type: ignore[no-untyped-call]
+
+
+def committed(folder: Path) -> list[File]:
+    """The files that the sink's log names, in the order of their batches."""
+    return [
+        File(number, Path(unquote(urlparse(entry["path"]).path)))
+        for number, entry in entries(folder / LOG)
+        if entry.get("action", "add") == "add"
+    ]
+
+
+def read(files: Sequence[File], columns: Sequence[str]) -> Iterator[pa.Table]:
+    """Some columns of committed files (dotted names reach into structs), one table a file."""
+    for file in files:
+        yield pq.ParquetFile(file.path).read(columns=list(columns))  # type: ignore[no-untyped-call]

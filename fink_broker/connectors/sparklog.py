@@ -1,0 +1,48 @@
+"""The metadata logs of Structured Streaming: a file a batch (`7`), and now and then one for all before it (`9.compact`).
+
+Each holds a version line and then one JSON object a line (Spark 4.0: `HDFSMetadataLog`, `CompactibleFileStreamLog`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+
+def newest(log: Path) -> int:
+    """Number of the newest batch in a log, compacted or not; -1 for none."""
+    names = (file.name.removesuffix(".compact") for file in log.glob("[0-9]*"))
+    return max((int(name) for name in names if name.isdigit()), default=-1)
+
+
+def entries(log: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Batch number and entry of a compactible log, oldest first.
+
+    In a compacted file an entry's batch is the file's own unless it names one (`batchId`).
+
+    Parameters
+    ----------
+    log : Path
+        Folder of the log; one that is not there has no entries.
+    """
+    plain = {int(file.name): file for file in log.glob("[0-9]*") if file.name.isdigit()}
+    compact = {int(file.name.removesuffix(".compact")): file for file in log.glob("[0-9]*.compact")}
+    base = max(compact, default=-1)
+    files = [(base, compact[base])] if compact else []
+    files += [(number, plain[number]) for number in sorted(plain) if number > base]
+    for number, file in files:
+        for line in file.read_text(encoding="utf-8").splitlines()[1:]:
+            entry = json.loads(line)
+            yield int(entry.get("batchId", number)), entry
+
+
+def kafka_offsets(checkpoint: Path) -> dict[str, dict[str, int]]:
+    """Offsets (topic -> partition -> next offset) up to which a query on Kafka has committed; empty for none."""
+    batch = newest(checkpoint / "commits")
+    if batch < 0:
+        return {}
+    lines = (checkpoint / "offsets" / str(batch)).read_text(encoding="utf-8").splitlines()
+    offsets: dict[str, dict[str, int]] = json.loads(lines[2])
+    return offsets

@@ -1,0 +1,93 @@
+"""The Spark session of a broker's application."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from pyspark.sql import SparkSession
+
+from fink_broker.config import CHECKOUT, Settings
+from fink_broker.infra import jars
+
+# A corrupt array count must not take the JVM's memory: Avro's own limits, on driver and executors.
+_AVRO_LIMITS = {
+    "org.apache.avro.limits.bytes.maxLength": 64_000_000,
+    "org.apache.avro.limits.string.maxLength": 1_000_000,
+    "org.apache.avro.limits.collectionItems.maxLength": 100_000,
+}
+
+
+def session(settings: Settings, name: str) -> SparkSession:
+    """Start the Spark application.
+
+    Parameters
+    ----------
+    settings : Settings
+        Master, memory, Java options and any further Spark setting.
+    name : str
+        Name of the application; its log is ``HOME/log/<name>.log``.
+
+    Returns
+    -------
+    SparkSession
+        With Kafka and Avro on its class path. What Spark and the Python workers log goes to the log file.
+    """
+    # Heeded by Spark's Python workers; `spark.pyspark.python` alone is not without spark-submit.
+    os.environ["PYSPARK_PYTHON"] = sys.executable
+    log = settings.log(name)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    builder = SparkSession.builder.appName(f"fink {name}")
+    for key, value in _conf(settings, log).items():
+        builder = builder.config(key, value)
+    with _standard_error_to(log):
+        return builder.getOrCreate()
+
+
+def _conf(settings: Settings, log: Path) -> dict[str, str]:
+    limits = " ".join(f"-D{key}={value}" for key, value in _AVRO_LIMITS.items())
+    log4j = CHECKOUT / "conf" / "log4j2.properties"
+    options = f'{settings.spark.java_options} {limits} -Dfink.log="{log}" -Dlog4j2.configurationFile="{log4j}"'
+    local = settings.spark.master.startswith("local")
+    spark_jars = sorted(str(jar) for jar in jars.folder("spark").glob("*.jar"))
+    conf = {
+        "spark.master": settings.spark.master,
+        "spark.driver.memory": settings.spark.driver_memory,
+        "spark.driver.extraJavaOptions": options,
+        "spark.executor.extraJavaOptions": f"{settings.spark.java_options} {limits}",
+        "spark.driver.extraClassPath": f"{jars.folder('spark')}/*",
+        "spark.sql.session.timeZone": "UTC",
+        "spark.sql.shuffle.partitions": str(settings.spark.shuffle_partitions),
+        "spark.sql.execution.arrow.pyspark.enabled": "true",
+        # Alerts are large: a few hundred of them are a batch for Arrow.
+        "spark.sql.execution.arrow.maxRecordsPerBatch": "1000",
+        # Write the few partitions of a batch side by side instead of sorting whole alerts by partition.
+        "spark.sql.maxConcurrentOutputFileWriters": "64",
+        "spark.sql.streaming.stateStore.providerClass": "org.apache.spark.sql.execution.streaming.state.RocksDBStateStoreProvider",
+        "spark.sql.files.ignoreMissingFiles": "true",
+        "spark.sql.parquet.compression.codec": "snappy",
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+        "spark.sql.warehouse.dir": str(settings.root / "spark-warehouse"),
+        "spark.local.dir": str(settings.root / "tmp"),
+    }
+    if not local:
+        conf["spark.jars"] = ",".join(spark_jars)
+    return conf | settings.spark.conf
+
+
+@contextlib.contextmanager
+def _standard_error_to(log: Path) -> Iterator[None]:
+    """The JVM, started meanwhile, inherits the log as its standard error; ours is given back."""
+    sys.stderr.flush()
+    ours = os.dup(2)
+    with log.open("ab") as file:
+        os.dup2(file.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(ours, 2)
+        os.close(ours)

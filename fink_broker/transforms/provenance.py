@@ -1,0 +1,37 @@
+"""Columns that say what the broker did to an alert, under the names that Fink's readers know."""
+
+from __future__ import annotations
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from fink_broker import __version__
+
+PUBLISHER = "Fink"
+
+
+def with_ingest_time(alerts: DataFrame) -> DataFrame:
+    """Add `brokerIngestTimestamp`: the clock of the driver when the batch began, one value a batch."""
+    return alerts.withColumn("brokerIngestTimestamp", F.current_timestamp())
+
+
+def with_versions(alerts: DataFrame, science_version: str) -> DataFrame:
+    """Add `fink_broker_version`, `fink_science_version`, and make Fink the `publisher`."""
+    return alerts.withColumns(
+        {
+            "fink_broker_version": F.lit(__version__),
+            "fink_science_version": F.lit(science_version),
+            "publisher": F.lit(PUBLISHER),
+        }
+    )
+
+
+def with_night(alerts: DataFrame, night: str, forced: str | None) -> DataFrame:
+    """Add `night` (``YYYYMMDD``): the alert's own by the survey's expression, or the forced one.
+
+    A rejected alert (`reason` is set) has no night of its own: it lies in that of its arrival, UTC. The expression is evaluated for sound
+    alerts only, whose time has been checked: a time of 1e300 would make a folder.
+    """
+    own = F.lit(forced) if forced else F.expr(night)
+    arrival = F.lit(forced) if forced else F.date_format(F.current_timestamp(), "yyyyMMdd")
+    return alerts.withColumn("night", F.when(F.col("reason").isNull(), own).otherwise(arrival))

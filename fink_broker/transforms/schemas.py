@@ -1,0 +1,100 @@
+"""Avro schemas: the reader schema that fits every known writer schema of a survey."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+Avro = Any  # a parsed Avro schema: str, dict or list (union)
+
+# Widest last, see the promotions of the Avro specification 1.12, "Schema Resolution".
+_NUMBERS = ("int", "long", "float", "double")
+
+
+def reader_schema(writers: Iterable[Avro]) -> dict[str, Any]:
+    """The schema that reads what any of the writers wrote.
+
+    Parameters
+    ----------
+    writers : iterable of dict
+        Writer schemas (records), oldest first: the order of the fields is that of their first appearance.
+
+    Returns
+    -------
+    dict
+        A record with every field of every writer, of the widest type, nullable with default null: a field that
+        a writer does not have is null, and no field is lost.
+
+    Raises
+    ------
+    TypeError
+        A field has types that no reader can bring together; the message names the field.
+    """
+    merged = _merge([_resolve(writer, {}) for writer in writers], "alert")
+    if not isinstance(merged, dict) or merged["type"] != "record":
+        raise TypeError("an alert's schema is a record")
+    return merged
+
+
+def _resolve(schema: Avro, named: dict[str, Avro], space: str = "") -> Avro:
+    """The schema with every named type written out, so that each use can be merged on its own."""
+    if isinstance(schema, str):
+        return named.get(schema) or named.get(f"{space}.{schema}") or schema
+    if isinstance(schema, list):
+        return [_resolve(branch, named, space) for branch in schema]
+    kind = schema["type"]
+    if isinstance(kind, dict | list):
+        return _resolve(kind, named, space)
+    if kind == "array":
+        return {"type": "array", "items": _resolve(schema["items"], named, space)}
+    if kind == "map":
+        return {"type": "map", "values": _resolve(schema["values"], named, space)}
+    if kind not in ("record", "enum", "fixed"):
+        return _resolve(kind, named, space) if kind in named else schema if "logicalType" in schema else kind
+    name = schema["name"]
+    space = schema.get("namespace") or (name.rpartition(".")[0] if "." in name else space)
+    full = name if "." in name or not space else f"{space}.{name}"
+    if kind == "record":
+        fields = [{"name": f["name"], "type": _resolve(f["type"], named, space)} for f in schema["fields"]]
+        resolved: Avro = {"type": "record", "fields": fields}
+    else:
+        resolved = schema
+    named[full] = resolved
+    named.setdefault(name.rpartition(".")[2], resolved)
+    return resolved
+
+
+def _branches(schema: Avro) -> list[Avro]:
+    return [branch for branch in (schema if isinstance(schema, list) else [schema]) if branch != "null"]
+
+
+def _merge(schemas: Sequence[Avro], path: str) -> Avro:
+    """One non-null type that reads all of them; records are named after their path, which is unique."""
+    branches = [branch for schema in schemas for branch in _branches(schema)]
+    kinds = list(dict.fromkeys(branch["type"] if isinstance(branch, dict) else branch for branch in branches))
+    if len(kinds) == 1:
+        kind = kinds[0]
+        if kind == "record":
+            return _merge_records(branches, path)
+        if kind in ("array", "map"):
+            inner = "items" if kind == "array" else "values"
+            nullable = any(isinstance(branch[inner], list) and "null" in branch[inner] for branch in branches)
+            merged = _merge([branch[inner] for branch in branches], path)
+            return {"type": kind, inner: ["null", merged] if nullable else merged}
+        return branches[0]
+    if all(kind in _NUMBERS for kind in kinds):
+        return max(kinds, key=_NUMBERS.index)
+    raise TypeError(f"field {path} is {' and '.join(map(str, kinds))} in different schemas: no type reads both")
+
+
+def _merge_records(records: Sequence[dict[str, Any]], path: str) -> dict[str, Any]:
+    fields: dict[str, list[Avro]] = {}
+    for record in records:
+        for field in record["fields"]:
+            fields.setdefault(field["name"], []).append(field["type"])
+    merged = [
+        {"name": name, "type": ["null", _merge(types, f"{path}.{name}")], "default": None}
+        for name, types in fields.items()
+        if any(_branches(kind) for kind in types)
+    ]
+    return {"type": "record", "name": path.replace(".", "_"), "fields": merged}
