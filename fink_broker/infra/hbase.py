@@ -121,7 +121,8 @@ def _is_ready(port: int) -> bool:
 
 
 def _command(settings: Settings, name: str, heap: str, main: list[str]) -> list[str]:
-    return java.command(settings, name, [_folder(settings) / "conf", java.jar_folder("hbase")], heap, _OPENS, main)
+    class_path = [_folder(settings) / "conf", java.jar_folder("hbase")]
+    return java.command(settings, name, class_path=class_path, heap=heap, options=_OPENS, main=main)
 
 
 def _folder(settings: Settings) -> Path:

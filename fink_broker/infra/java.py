@@ -39,7 +39,7 @@ def executable() -> str:
     return found
 
 
-def command(settings: Settings, name: str, class_path: list[Path], heap: str, options: list[str], main: list[str]) -> list[str]:
+def command(settings: Settings, name: str, *, class_path: list[Path], heap: str, options: list[str], main: list[str]) -> list[str]:
     """Command line of a server.
 
     Parameters

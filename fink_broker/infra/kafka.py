@@ -91,7 +91,9 @@ def _has_metadata(servers: str) -> bool:
 
 
 def _command(settings: Settings, *main: str) -> list[str]:
-    return java.command(settings, NAME, [java.jar_folder("kafka")], settings.kafka.embedded.heap, _OPTIONS, list(main))
+    return java.command(
+        settings, NAME, class_path=[java.jar_folder("kafka")], heap=settings.kafka.embedded.heap, options=_OPTIONS, main=list(main)
+    )
 
 
 def _data(settings: Settings) -> Path:

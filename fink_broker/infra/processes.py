@@ -8,7 +8,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -16,6 +16,22 @@ import psutil
 
 from fink_broker.config import Settings
 from fink_broker.errors import FinkError
+from fink_broker.infra import trees
+from fink_broker.infra.trees import Usage, tree_usage
+
+__all__ = [
+    "Running",
+    "Usage",
+    "all_running",
+    "detach",
+    "find",
+    "is_alive",
+    "register",
+    "start_lock",
+    "stop",
+    "tree_usage",
+    "unregister",
+]
 
 # The kernel derives creation times from the boot time, which may be corrected a little while the machine runs.
 _SAME_TIME_S = 1.0
@@ -51,14 +67,6 @@ class Running:
     argv: list[str]
     started: float
     part_of: str | None = None
-
-
-@dataclass(frozen=True)
-class Usage:
-    """What a process tree has used: CPU seconds, and resident bytes now."""
-
-    cpu_s: float
-    rss: int
 
 
 def register(settings: Settings, name: str, address: str | None = None, pid: int | None = None, part_of: str | None = None) -> Running:
@@ -154,48 +162,16 @@ def _end(settings: Settings, running: Running, names: list[str], timeout: float,
     process = _process(running)
     killed = False
     if process is not None:
-        tree = _tree(process)
+        tree = trees.members(process)
         with contextlib.suppress(psutil.NoSuchProcess):
             process.terminate()
         if psutil.wait_procs([process], timeout=timeout)[1]:
             killed = True
-            _kill([*tree, *_tree(process)])
+            trees.kill([*tree, *trees.members(process)])
     for one in names:
         unregister(settings, one)
     say(f"{title} did not end within {timeout:g} s: killed" if killed else f"{title} stopped")
     return True
-
-
-def _kill(processes: Sequence[psutil.Process]) -> None:
-    for process in processes:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.kill()
-    psutil.wait_procs(processes, timeout=10)
-
-
-def _tree(process: psutil.Process) -> list[psutil.Process]:
-    try:
-        return [process, *process.children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return []
-
-
-def tree_usage(pid: int) -> Usage:
-    """CPU seconds and resident memory of a process with all its descendants.
-
-    CPU seconds include children that have ended and been waited for. Memory that processes share counts in each of them.
-
-    Raises
-    ------
-    psutil.NoSuchProcess
-        There is no such process.
-    """
-    cpu_s, rss = 0.0, 0
-    for process in [root := psutil.Process(pid), *_tree(root)[1:]]:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            cpu_s += sum(process.cpu_times()[:4])  # user, system, and both of the children that have ended
-            rss += process.memory_info().rss
-    return Usage(cpu_s, rss)
 
 
 def detach(argv: list[str], log_path: Path, env: Mapping[str, str] | None = None) -> int:

@@ -147,7 +147,7 @@ def test_kafka_that_ends_while_it_starts_points_to_its_log(home: Settings) -> No
 
 def test_kafka_that_cannot_format_says_why(home: Settings) -> None:
     broken = home.model_copy(update={"kafka": Kafka(embedded=KafkaServer(port=0, heap="1"))})
-    with pytest.raises(FinkError, match="Kafka cannot use .*") as raised:
+    with pytest.raises(FinkError, match="Kafka cannot use ") as raised:
         kafka.start(broken)
     assert "\n" not in str(raised.value)
 

@@ -1,0 +1,54 @@
+"""Process trees: what they use, and their end by force."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import psutil
+
+_KILL_S = 10.0
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a process tree has used: CPU seconds, and resident bytes now."""
+
+    cpu_s: float
+    rss: int
+
+
+def tree_usage(pid: int) -> Usage:
+    """CPU seconds and resident memory of a process with all its descendants.
+
+    CPU seconds include children that have ended and been waited for. Memory that processes share counts in each of them.
+
+    Raises
+    ------
+    psutil.NoSuchProcess
+        There is no such process.
+    """
+    cpu_s, rss = 0.0, 0
+    root = psutil.Process(pid)
+    for process in members(root):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            cpu_s += sum(process.cpu_times()[:4])  # user, system, and both of the children that have ended
+            rss += process.memory_info().rss
+    return Usage(cpu_s, rss)
+
+
+def members(process: psutil.Process) -> list[psutil.Process]:
+    """The process and its descendants; nothing once it has ended."""
+    try:
+        return [process, *process.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def kill(processes: Sequence[psutil.Process]) -> None:
+    """End processes by SIGKILL and wait until they are gone."""
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(processes, timeout=_KILL_S)
