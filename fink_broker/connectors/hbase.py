@@ -7,6 +7,7 @@ import gc
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import NamedTuple, TypeVar
 
@@ -47,6 +48,18 @@ class Place:
     prefix: str = ""
     batch_cells: int = 20_000
     patience_s: float = 300.0
+
+
+def wait_for(host: str, port: int, seconds: float) -> None:
+    """Wait until the Thrift server at an address, and HBase behind it, answer.
+
+    Raises
+    ------
+    ServerUnavailable
+        They did not within so many seconds.
+    """
+    with Client(Place(host, port, patience_s=seconds)) as client:
+        client.tables()
 
 
 class Row(NamedTuple):
@@ -90,7 +103,12 @@ class Client:
             HBase did not answer in time.
         """
         for name, families in tables.items():
-            self._ask(lambda connection, name=name, families=families: _create(connection, self._full(name), families))
+            self._ask(partial(_create, name=self._full(name), families=families))
+
+    def tables(self) -> list[str]:
+        """Names of the tables, without those that have another prefix."""
+        names: list[bytes] = self._ask(happybase.Connection.tables)
+        return [name.decode().removeprefix(self.place.prefix) for name in names if name.decode().startswith(self.place.prefix)]
 
     def write(self, table: str, rows: Iterable[Row]) -> None:
         """Put rows, each in place of what its key held before; families that a row has no cells in are left alone.
@@ -105,7 +123,7 @@ class Client:
         """
         for some in _requests(rows, self.place.batch_cells):
             with _no_collection():
-                self._ask(lambda connection, some=some: _write(connection.table(self._full(table)), some))
+                self._ask(partial(_write, name=self._full(table), rows=some))
 
     def row(self, table: str, key: bytes) -> dict[bytes, bytes]:
         """Cells of a row, empty if there is none."""
@@ -144,6 +162,7 @@ class Client:
 
 
 def _create(connection: happybase.Connection, name: str, families: Sequence[str]) -> None:
+    # Asked here, so that another try finds what the first, or somebody else, has made.
     if name.encode() in connection.tables():
         return
     options = {"max_versions": 1, "bloom_filter_type": "ROW", "block_cache_enabled": True}
@@ -175,7 +194,8 @@ def _no_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _write(table: happybase.Table, rows: Sequence[Row]) -> None:
+def _write(connection: happybase.Connection, name: str, rows: Sequence[Row]) -> None:
+    table = connection.table(name)
     marker = next(iter(rows[0].cells))
     there = {key: cells[marker][1] for key, cells in table.rows([row.key for row in rows], [marker], include_timestamp=True)}
     # No version may lie in the future: it would outlive what comes after it.

@@ -18,7 +18,8 @@ class FinkColumn:
     Parameters
     ----------
     type : str
-        Spark SQL type (DDL), such as ``string`` or ``double``. A struct that is to be a ``string`` becomes the text of the array of its values.
+        Spark SQL type (DDL), such as ``string`` or ``double``. A struct that is to be a ``string`` becomes the text
+        of the array of its values.
     default : object
         Value where the module is off; None writes no cell.
     source : str, optional
@@ -34,8 +35,8 @@ class FinkColumn:
 class Table:
     """An HBase table: its row key and which rows and columns of the science alerts it holds.
 
-    All expressions are Spark SQL over the science alert; the struct `fink` holds the columns that Fink adds. Every table also has the family
-    ``a`` (annotations).
+    All expressions are Spark SQL over the science alert; the struct `fink` holds the columns that Fink adds. Every table also has
+    the family ``a`` (annotations).
 
     Parameters
     ----------

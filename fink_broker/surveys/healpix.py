@@ -14,8 +14,8 @@ def ring(nside: int, ra: str, dec: str) -> str:
     Returns
     -------
     str
-        Spark SQL of type long. The formulae are those of Górski et al. 2005 (ApJ 622, 759), section 5.1, turned round: `up` and `down` count
-        the pixel borders that rise and fall to the position, within the belt around the equator or within a polar cap.
+        Spark SQL of type long. The formulae are those of Górski et al. 2005 (ApJ 622, 759), section 5.1, turned round: `up` and
+        `down` count the pixel borders that rise and fall to the position, in the belt around the equator or in a polar cap.
     """
     z = f"sin(radians({dec}))"
     turn = f"(pmod({ra}, 360D) / 90)"  # quarters of a turn, 0 to 4

@@ -50,9 +50,9 @@ def puts(alerts: DataFrame, survey: Survey) -> DataFrame:
     Returns
     -------
     DataFrame
-        A row an alert: `object`, `time` (Julian date), `timestamp` (ms, the version of the cells), `versions` (of broker and science, joined
-        by ``_``) and for each table of the survey, in their order, a struct `table0`, `table1` ... of `rowkey` and the columns, null where the
-        alert is not in it; what HBase keeps as text is text here.
+        A row an alert: `object`, `time` (Julian date), `timestamp` (ms, the version of the cells), `versions` (of broker and science,
+        joined by ``_``) and for each table of the survey, in their order, a struct `table0`, `table1` ... of `rowkey` and the columns,
+        null where the alert is not in it; what HBase keeps as text is text here.
     """
     prepared = _with_fink(alerts, survey)
     return prepared.select(

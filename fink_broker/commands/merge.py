@@ -1,0 +1,51 @@
+"""fink merge: the night's files into few large ones, in the Parquet archive."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+
+from fink_broker import config, surveys
+from fink_broker.infra import processes
+from fink_broker.services.merge import merge, pending
+from fink_broker.session import session
+
+
+def main(argv: Sequence[str]) -> int:
+    """Merge one night, or all that are over and not merged yet.
+
+    Returns
+    -------
+    int
+        0, also when there is nothing to merge; else the exit code of the error raised.
+    """
+    parser = argparse.ArgumentParser(prog="fink merge", description=__doc__)
+    parser.add_argument("--night", metavar="YYYYMMDD", help="this night; default: every night before today (UTC) that has new files")
+    parser.add_argument("-c", metavar="CONF", dest="conf", help="configuration file")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    arguments = parser.parse_args(argv)
+
+    settings = config.load(arguments.conf)
+    survey = surveys.get(settings.survey)
+    merged: dict[str, dict[str, int]] = {}
+    with processes.start_lock(settings, "merge"):
+        nights = [arguments.night] if arguments.night else pending(settings)
+        if nights:
+            spark = session(settings, "merge")
+            try:
+                for night in nights:
+                    merged[night] = merge(spark, settings, survey, night)
+                    if not arguments.json:
+                        print(_line(night, merged[night]))
+            finally:
+                spark.stop()
+    if arguments.json:
+        print(json.dumps({"ok": True, "nights": merged}))
+    elif not nights:
+        print("nothing to merge")
+    return 0
+
+
+def _line(night: str, counts: dict[str, int]) -> str:
+    return f"{night}: " + ", ".join(f"{count} {kind} alerts" for kind, count in counts.items())
