@@ -39,7 +39,7 @@ class Reference:
         ConfigError
             There is no such file, module or function, or it does not import.
         """
-        found = getattr(_module(self.source), self.function, None)
+        found = getattr(load_module(self.source), self.function, None)
         if not callable(found):
             raise ConfigError(f"{self.source} has no function '{self.function}'")
         return found  # type: ignore[no-any-return]
@@ -50,7 +50,14 @@ class Reference:
 
 
 @functools.cache
-def _module(source: str) -> Any:
+def load_module(source: str) -> Any:
+    """Import a module by its dotted name or the path of its ``.py`` file, once.
+
+    Raises
+    ------
+    ConfigError
+        There is no such file or module, or it does not import.
+    """
     try:
         if not source.endswith(".py"):
             return importlib.import_module(source)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from pyspark.sql import SparkSession
 
@@ -37,3 +38,8 @@ class Context:
     settings: Settings
     survey: Survey
     options: RunOptions = RunOptions()
+
+
+def trigger(options: RunOptions, seconds: float) -> dict[str, Any]:
+    """Arguments of a query's trigger: all that is there and then the end with `once`, else every so many seconds."""
+    return {"availableNow": True} if options.once else {"processingTime": f"{round(seconds * 1000)} milliseconds"}

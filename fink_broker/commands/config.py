@@ -1,0 +1,68 @@
+"""fink config show | check: the configuration in force, secrets masked; or whether it is sound."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+from fink_broker import config, surveys
+from fink_broker.commands import run
+from fink_broker.config import Settings
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Show or check the configuration."""
+    parser = argparse.ArgumentParser(prog="fink config", add_help=False)
+    parser.add_argument("what", choices=["show", "check"])
+    parser.add_argument("-c", "--conf")
+    arguments = parser.parse_args(argv)
+    settings = config.load(arguments.conf)
+    path = config.conf_path(arguments.conf)
+    if arguments.what == "show":
+        print(f"# {path}, defaults and the environment; home is {settings.root}")
+        print(toml(settings.model_dump(mode="json")))
+        return 0
+    check(settings)
+    print(f"{path} is sound; home is {settings.root}")
+    return 0
+
+
+def check(settings: Settings) -> None:
+    """Check what the types cannot: that the survey, modules, filters and own services are there.
+
+    Raises
+    ------
+    ConfigError
+        Something named in the configuration is not there.
+    """
+    from fink_broker import filters, science
+    from fink_broker.services import registry
+
+    survey = surveys.get(settings.survey)
+    science.active(settings, survey)
+    filters.active(settings, survey)
+    for entry in registry.known(settings).values():
+        entry.module()
+
+
+def toml(values: dict[str, Any], path: str = "") -> str:
+    """The values as TOML, one section after the other."""
+    plain = {key: value for key, value in values.items() if not isinstance(value, dict) and value is not None and not _tables(value)}
+    lines = [f"{key} = {json.dumps(value)}" for key, value in plain.items()]
+    text = (f"\n[{path}]\n" if path and (lines or not values) else "") + "\n".join(lines)
+    for key, value in values.items():
+        name = f"{path}.{key}" if path else key
+        if isinstance(value, dict):
+            text += "\n" + toml(value, name)
+        for table in value if _tables(value) else ():
+            text += f"\n\n[[{name}]]\n" + toml(table)
+    return text
+
+
+def _tables(value: object) -> bool:
+    return isinstance(value, list) and bool(value) and isinstance(value[0], dict)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,123 @@
+"""fink start: servers, services and the simulator."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import re
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import psutil
+
+from fink_broker import config, log
+from fink_broker.commands import run
+from fink_broker.config import CHECKOUT, Settings
+from fink_broker.errors import FinkError, UsageError
+from fink_broker.infra import processes
+from fink_broker.infra.servers import SERVERS
+from fink_broker.services import registry
+from fink_broker.services.context import RunOptions
+from fink_broker.services.registry import ServiceEntry
+
+_DETACH_S = 60.0
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Start what the command line names, servers first, and run services in the foreground unless told to detach."""
+    arguments = _arguments(argv)
+    settings = config.load(arguments.conf)
+    if arguments.survey:
+        settings = settings.model_copy(update={"survey": arguments.survey})
+    entries = registry.find(arguments.services, settings)
+    _start_servers([entry for entry in entries if entry.kind == "server"], settings)
+    rest = [entry for entry in entries if entry.kind != "server"]
+    if not rest:
+        return 0
+    if arguments.detach:
+        return _detach(rest, arguments, settings)
+    log.to_file(settings.log(rest[0].name))
+    try:
+        return _foreground(rest, arguments, settings)
+    except FinkError:
+        logging.getLogger(__name__).exception("%s failed", ", ".join(entry.name for entry in rest))
+        raise
+
+
+def _arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="fink start", add_help=False)
+    parser.add_argument("services", nargs="+", metavar="SERVICE")
+    parser.add_argument("-c", "--conf")
+    parser.add_argument("-s", "--survey")
+    parser.add_argument("--simulator", action="store_true")
+    parser.add_argument("--night")
+    parser.add_argument("--once", action="store_true")
+    parser.add_argument("--exit-after", type=float)
+    parser.add_argument("-d", "--detach", action="store_true")
+    arguments = parser.parse_args(argv)
+    if arguments.night and not re.fullmatch(r"20\d{6}", arguments.night):
+        raise UsageError(f"--night takes YYYYMMDD, not '{arguments.night}'")
+    return arguments
+
+
+def _start_servers(entries: Sequence[ServiceEntry], settings: Settings) -> None:
+    """Start servers side by side; one that runs already prints where it is."""
+    before = {entry.name: processes.find(settings, entry.name) for entry in entries}
+    with ThreadPoolExecutor() as pool:
+        started = {entry.name: pool.submit(SERVERS[entry.name].start, settings) for entry in entries}
+    for name, future in started.items():
+        running = future.result()
+        state = "runs already" if before[name] else "started"
+        print(f"{name} {state} at {running.address}, pid {running.pid}; log: {settings.log(name)}", flush=True)
+
+
+def _foreground(entries: Sequence[ServiceEntry], arguments: argparse.Namespace, settings: Settings) -> int:
+    # Spark is imported only where it is needed: servers and the simulator start without.
+    streams = [entry for entry in entries if entry.kind == "stream"]
+    for task in (entry for entry in entries if entry.kind == "task"):
+        processes.register(settings, task.name)
+        try:
+            code: int = task.module().run(settings, arguments.night)
+        finally:
+            processes.unregister(settings, task.name)
+        if code:
+            return code
+    if streams:
+        from fink_broker.services import runner
+
+        options = RunOptions(once=arguments.once, night=arguments.night, simulator=arguments.simulator)
+        runner.run(streams, settings, options, arguments.exit_after)
+    return 0
+
+
+def _detach(entries: Sequence[ServiceEntry], arguments: argparse.Namespace, settings: Settings) -> int:
+    """Start again without the terminal, and wait until the new process has written its pid file, or ended."""
+    for entry in entries:
+        running = processes.find(settings, entry.name)
+        if running:
+            raise FinkError(f"{entry.name} runs already, pid {running.pid}: fink stop {entry.name}")
+    options = [] if arguments.conf is None else ["--conf", arguments.conf]
+    options += [] if arguments.survey is None else ["--survey", arguments.survey]
+    options += [] if arguments.night is None else ["--night", arguments.night]
+    options += [] if arguments.exit_after is None else ["--exit-after", str(arguments.exit_after)]
+    options += ["--simulator"] * arguments.simulator + ["--once"] * arguments.once
+    names = [entry.name for entry in entries]
+    output = settings.log(names[0])
+    command = [sys.executable, "-m", "fink_broker.commands.start", *names, *options]
+    pid = processes.detach(command, output, os.environ | {"PYTHONPATH": str(CHECKOUT)})
+    deadline = time.monotonic() + _DETACH_S
+    while time.monotonic() < deadline:
+        if processes.find(settings, names[-1]):
+            print(f"{', '.join(names)} started, pid {pid}; log: {output}")
+            return 0
+        if not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+            break
+        time.sleep(0.05)
+    raise FinkError(f"{', '.join(names)} did not start; its last line is in {output}")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,73 @@
+"""raw2science: quality cuts, repeats dropped, science modules; Parquet raw to Parquet science."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+from pyspark.sql.streaming import StreamingQuery
+from pyspark.sql.types import StructType
+
+from fink_broker import __version__
+from fink_broker.connectors import parquet
+from fink_broker.science import Module, active
+from fink_broker.services import stream2raw
+from fink_broker.services.context import Context, trigger
+from fink_broker.surveys import Survey
+from fink_broker.transforms.provenance import with_versions
+from fink_broker.transforms.quality import drop_repeats, passes
+from fink_broker.transforms.science import with_science
+
+NAME = "raw2science"
+
+# Columns of raw that only the intake needs.
+_OF_INTAKE = ("status", "reason", "value", "topic", "partition", "offset", "kafkaTimestamp")
+NO_SCIENCE = "no-science"
+
+
+def build(raw: DataFrame, survey: Survey, modules: Sequence[Module], version: str, horizon: str) -> DataFrame:
+    """Raw alerts to science alerts.
+
+    Parameters
+    ----------
+    raw : DataFrame
+        As stream2raw writes it.
+    survey : Survey
+        Cuts and columns.
+    modules : sequence of Module
+        Science modules to run.
+    version : str
+        Version of the science, for `fink_science_version`.
+    horizon : str
+        How long an id is remembered, see `drop_repeats`.
+    """
+    sound = raw.where((F.col("status") == stream2raw.OK) & passes(survey.cuts)).drop(*_OF_INTAKE)
+    once = drop_repeats(sound, survey.alert_id, horizon)
+    return with_versions(with_science(once, modules, survey), version)
+
+
+def schema(context: Context) -> StructType:
+    """Columns of the science folder, known before its first file."""
+    raw = context.spark.createDataFrame([], stream2raw.schema(context.spark, context.survey))
+    return _build(context, raw).schema
+
+
+def start(context: Context) -> StreamingQuery:
+    """Start the query."""
+    settings = context.settings.raw2science
+    raw_schema = stream2raw.schema(context.spark, context.survey)
+    raw = parquet.stream(context.spark, context.settings.raw, raw_schema, settings.max_files_per_trigger)
+    sink = parquet.sink(_build(context, raw), context.settings.science, context.settings.checkpoint(NAME), ["night"])
+    return sink.queryName(NAME).trigger(**trigger(context.options, settings.trigger_seconds)).start()
+
+
+def _build(context: Context, raw: DataFrame) -> DataFrame:
+    settings = context.settings.raw2science
+    modules = active(context.settings, context.survey)
+    return build(raw, context.survey, modules, science_version(modules), settings.repeats_horizon)
+
+
+def science_version(modules: Sequence[Module]) -> str:
+    """`fink_science_version` of the alerts: the broker's own modules have its version."""
+    return __version__ if modules else NO_SCIENCE

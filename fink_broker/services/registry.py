@@ -1,0 +1,83 @@
+"""What can be started, by name: the broker's services and servers, and services of one's own."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from fink_broker.config import Settings
+from fink_broker.errors import UsageError
+from fink_broker.plugins import load_module
+
+Need = Literal["kafka-input", "kafka-output", "hbase"]
+
+
+@dataclass(frozen=True)
+class ServiceEntry:
+    """Something that can be started.
+
+    Parameters
+    ----------
+    name, description : str
+        Name on the command line, and one line for the help.
+    kind : {"stream", "task", "server"}
+        A query that runs for ever, something that ends by itself, or a server that detaches by itself.
+    source : str
+        Module, or file of one's own; it has `start(context)` (a stream) or `run(settings, night)` (a task).
+    needs : tuple of str
+        Servers that must answer before it starts.
+    """
+
+    name: str
+    description: str
+    kind: Literal["stream", "task", "server"]
+    source: str = ""
+    needs: tuple[Need, ...] = ()
+
+    def module(self) -> Any:
+        """The module that holds it."""
+        return load_module(self.source)
+
+
+def _stream(name: str, description: str, *needs: Need) -> ServiceEntry:
+    return ServiceEntry(name, description, "stream", f"fink_broker.services.{name}", needs)
+
+
+# In the order of the pipeline.
+BUILTIN = (
+    ServiceEntry("kafka", "Kafka on this machine, for those who have no cluster", "server", "fink_broker.infra.kafka"),
+    ServiceEntry("hbase", "HBase on this machine, for those who have no cluster", "server", "fink_broker.infra.hbase"),
+    ServiceEntry("simulator", "sends a night made from real alerts to the local Kafka", "task", "fink_broker.services.simulator"),
+    _stream("stream2raw", "alerts from the telescope's Kafka to Parquet raw", "kafka-input"),
+    _stream("raw2science", "quality cuts, repeats dropped, science modules; to Parquet science"),
+    _stream("distribution", "filters; one Kafka topic each for their users", "kafka-output"),
+    _stream("archive", "science alerts into the HBase tables", "hbase"),
+)
+
+
+def known(settings: Settings) -> dict[str, ServiceEntry]:
+    """All that can be started, by name, in the order of the pipeline; one's own come last."""
+    own = [
+        ServiceEntry(one.name, one.description or f"own service in {one.file.name}", "stream", str(settings.below_checkout(one.file)))
+        for one in settings.services
+    ]
+    return {entry.name: entry for entry in (*BUILTIN, *own)}
+
+
+def find(names: Sequence[str], settings: Settings) -> list[ServiceEntry]:
+    """Entries by name, in the order of the pipeline.
+
+    Raises
+    ------
+    UsageError
+        A name is unknown.
+    """
+    entries = known(settings)
+    for name in names:
+        if name not in entries:
+            near = difflib.get_close_matches(name, entries, n=1)
+            hint = f"did you mean '{near[0]}'? " if near else ""
+            raise UsageError(f"unknown service '{name}'; {hint}known: {', '.join(entries)}")
+    return [entry for entry in entries.values() if entry.name in names]

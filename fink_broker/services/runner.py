@@ -1,0 +1,189 @@
+"""The life of an application of services: wait for servers, start the queries, watch them, end them in good order."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from types import FrameType
+from typing import NoReturn
+
+from pyspark.errors import StreamingQueryException
+from pyspark.sql.streaming import StreamingQuery
+
+from fink_broker import surveys
+from fink_broker.config import Settings
+from fink_broker.connectors import hbase, kafka
+from fink_broker.errors import FinkError, ServerUnavailable
+from fink_broker.infra import kafka as kafka_server
+from fink_broker.infra import processes
+from fink_broker.infra.retry import patiently
+from fink_broker.services import archive
+from fink_broker.services.context import Context, RunOptions
+from fink_broker.services.registry import Need, ServiceEntry
+from fink_broker.session import session
+
+log = logging.getLogger(__name__)
+
+_POLL_S = 0.2
+_RECOVERIES = 10  # in a row, without a batch in between
+
+
+class Stop:
+    """Says when to end: on SIGTERM, Ctrl-C, or when time is up."""
+
+    def __init__(self, seconds: float | None = None) -> None:
+        self._event = threading.Event()
+        self._deadline = None if seconds is None else time.monotonic() + seconds
+
+    def set(self, _signal: int = 0, _frame: FrameType | None = None) -> None:
+        """Ask to end; can be a signal handler."""
+        self._event.set()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait a while; whether to end."""
+        if self._deadline is not None and time.monotonic() >= self._deadline:
+            return True
+        return self._event.wait(seconds)
+
+    @contextmanager
+    def on_signals(self) -> Iterator[None]:
+        """Take SIGINT and SIGTERM, also from PySpark, whose own handler would cancel the running batch."""
+        before = {number: signal.signal(number, self.set) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def run(entries: Sequence[ServiceEntry], settings: Settings, options: RunOptions, exit_after: float | None = None) -> None:
+    """Run streaming services in one Spark application until they end or are asked to.
+
+    Parameters
+    ----------
+    entries : sequence of ServiceEntry
+        Streaming services, in the order of the pipeline.
+    settings : Settings
+        Configuration.
+    options : RunOptions
+        With `once` each runs to its end before the next starts: started together, the later ones would find nothing.
+    exit_after : float, optional
+        End after so many seconds.
+
+    Raises
+    ------
+    FinkError
+        A query died, a server does not answer, or a service runs already.
+    """
+    stop = Stop(exit_after)
+    names = ", ".join(entry.name for entry in entries)
+    with ExitStack() as stack:
+        stack.enter_context(stop.on_signals())
+        for entry in entries:
+            processes.register(settings, entry.name)
+            stack.callback(processes.unregister, settings, entry.name)
+        for need in dict.fromkeys(need for entry in entries for need in entry.needs):
+            wait_for(need, settings, options)
+        spark = session(settings, entries[0].name)
+        stack.callback(spark.stop)
+        stack.enter_context(stop.on_signals())  # again: PySpark has set its own
+        context = Context(spark, settings, surveys.get(settings.survey), options)
+        print(f"{names} started; log: {settings.log(entries[0].name)}; Ctrl-C ends", flush=True)
+        groups = [[entry] for entry in entries] if options.once else [list(entries)]
+        for group in groups:
+            if not watch([_Watched(entry, context) for entry in group], stop):
+                break
+        print(f"{names} ended", flush=True)
+
+
+class _Watched:
+    """A service's query, and how to bring it back where the service knows how."""
+
+    def __init__(self, entry: ServiceEntry, context: Context) -> None:
+        self.entry = entry
+        self._context = context
+        self._module = entry.module()
+        self.query: StreamingQuery = self._module.start(context)
+        self._recoveries = 0
+
+    def ended(self) -> bool:
+        """Whether the query has ended well.
+
+        Raises
+        ------
+        FinkError
+            It died.
+        """
+        if self.query.isActive:
+            return False
+        error = self.query.exception()
+        if error is None:
+            return True
+        self._recover(error)
+        return False
+
+    def _recover(self, error: StreamingQueryException) -> None:
+        recover = getattr(self._module, "recover", None)
+        self._recoveries += 1
+        again = recover(self._context, error) if recover and self._recoveries <= _RECOVERIES else None
+        if again is None:
+            _died(self.entry, self._context.settings, error)
+        log.info("%s goes on with another plan", self.entry.name)
+        self.query = again
+
+    def finish(self) -> None:
+        """End between two batches: stopping inside of one would throw its work away."""
+        while self.query.isActive and self.query.status["isTriggerActive"]:
+            time.sleep(0.02)
+        self.query.stop()
+
+
+def _died(entry: ServiceEntry, settings: Settings, error: StreamingQueryException) -> NoReturn:
+    log.error("%s died", entry.name, exc_info=error)
+    cause = next((line.strip() for line in str(error).splitlines() if line.strip()), "no message")
+    raise FinkError(f"{entry.name} died: {cause[:200]}; details in {settings.log(entry.name)}") from error
+
+
+def watch(watched: Sequence[_Watched], stop: Stop) -> bool:
+    """Watch queries until all have ended by themselves or the end is asked for; then finish what runs.
+
+    Returns
+    -------
+    bool
+        Whether all have ended by themselves.
+
+    Raises
+    ------
+    FinkError
+        One of them died; the others have been finished.
+    """
+    try:
+        while not all([one.ended() for one in watched]):
+            if stop.wait(_POLL_S):
+                return False
+        return True
+    finally:
+        for one in watched:
+            one.finish()
+
+
+def wait_for(need: Need, settings: Settings, options: RunOptions) -> None:
+    """Wait until a server answers, as long as the configuration says.
+
+    Raises
+    ------
+    ServerUnavailable
+        It did not answer in time.
+    """
+    seconds = settings.wait.seconds
+    if need == "hbase":
+        hbase.wait_for(patiently(lambda: archive.place(settings), (ServerUnavailable,), seconds, "the embedded HBase"))
+        return
+    end = settings.kafka.input if need == "kafka-input" else settings.kafka.output
+    servers = "local" if options.simulator else end.servers
+    address = patiently(lambda: kafka_server.address(settings, servers), (ServerUnavailable,), seconds, "the embedded Kafka")
+    kafka.wait_for(address, seconds, "Kafka")
