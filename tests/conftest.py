@@ -3,10 +3,12 @@
 from collections.abc import Iterator
 
 import pytest
+from pyspark.sql import SparkSession
 
 from fink_broker.config import HBase, Kafka, KafkaServer, Settings
 from fink_broker.infra import hbase, kafka, processes
 from fink_broker.infra.processes import Running
+from fink_broker.session import session
 
 
 @pytest.fixture(scope="session")
@@ -14,6 +16,14 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """Settings of one HOME for the whole session: a path with a blank, free ports, small servers."""
     home = tmp_path_factory.mktemp("session") / "a home"
     return Settings(home=home, kafka=Kafka(embedded=KafkaServer(port=0)), hbase=HBase(port=0))
+
+
+@pytest.fixture(scope="session")
+def spark(settings: Settings) -> Iterator[SparkSession]:
+    """One Spark application for the whole session, as the services start it."""
+    started = session(settings, "tests")
+    yield started
+    started.stop()
 
 
 @pytest.fixture(scope="session")

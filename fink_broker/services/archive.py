@@ -55,8 +55,8 @@ def recover(context: Context, error: Exception) -> None:
         That was the cause of the error.
     """
     if ServerUnavailable.__name__ in str(error):
-        seconds = context.settings.wait.seconds
-        raise ServerUnavailable(f"HBase did not answer within {seconds:g} s: is it running? ([wait] seconds sets how long to try)") from error
+        seconds = f"{context.settings.wait.seconds:g} s"
+        raise ServerUnavailable(f"HBase did not answer within {seconds}: is it running? ([wait] seconds sets how long to try)") from error
 
 
 def place(settings: Settings) -> Place:
