@@ -38,6 +38,9 @@ def session(settings: Settings, name: str) -> SparkSession:
     """
     # Heeded by Spark's Python workers; `spark.pyspark.python` alone is not without spark-submit.
     os.environ["PYSPARK_PYTHON"] = sys.executable
+    # Workers import the broker's modules too, wherever they are started.
+    path = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys([str(CHECKOUT), *(path.split(os.pathsep) if path else [])]))
     log = settings.log(name)
     log.parent.mkdir(parents=True, exist_ok=True)
     builder = SparkSession.builder.appName(f"fink {name}")
@@ -74,7 +77,10 @@ def _conf(settings: Settings, log: Path) -> dict[str, str]:
         "spark.sql.warehouse.dir": str(settings.root / "spark-warehouse"),
         "spark.local.dir": str(settings.root / "tmp"),
     }
-    if not local:
+    if local:
+        # One machine: nothing of the application listens to the network.
+        conf |= {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
+    else:
         conf["spark.jars"] = ",".join(spark_jars)
     return conf | settings.spark.conf
 

@@ -91,10 +91,15 @@ class File:
 def committed(folder: Path) -> list[File]:
     """The files that the sink's log names, in the order of their batches."""
     return [
-        File(number, Path(unquote(urlparse(entry["path"]).path)))
+        File(number, local_path(entry["path"]))
         for number, entry in entries(folder / LOG)
         if entry.get("action", "add") == "add"
     ]
+
+
+def local_path(uri: str) -> Path:
+    """Path of a file from its URI in one of Spark's logs."""
+    return Path(unquote(urlparse(uri).path))
 
 
 def read(files: Sequence[File], columns: Sequence[str]) -> Iterator[pa.Table]:

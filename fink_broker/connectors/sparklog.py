@@ -38,11 +38,8 @@ def entries(log: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             yield int(entry.get("batchId", number)), entry
 
 
-def kafka_offsets(checkpoint: Path) -> dict[str, dict[str, int]]:
-    """Offsets (topic -> partition -> next offset) up to which a query on Kafka has committed; empty for none."""
-    batch = newest(checkpoint / "commits")
-    if batch < 0:
-        return {}
+def offsets(checkpoint: Path, batch: int) -> dict[str, Any]:
+    """Where a batch ends in the query's one source: topic to partition to next offset for Kafka, ``logOffset`` for a folder."""
     lines = (checkpoint / "offsets" / str(batch)).read_text(encoding="utf-8").splitlines()
-    offsets: dict[str, dict[str, int]] = json.loads(lines[2])
-    return offsets
+    reached: dict[str, Any] = json.loads(lines[2])
+    return reached

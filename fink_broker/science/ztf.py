@@ -39,7 +39,7 @@ def gcvs(ra: pd.Series, dec: pd.Series) -> pd.Series:
 def _gcvs() -> tuple[cKDTree, np.ndarray]:
     """Read once in each worker. A query without match answers with an index one past the end: that is ``Unknown``."""
     table = pd.read_parquet(Path(__file__).parent / "catalogs" / "gcvs.parquet")
-    types = np.append(table["VarType"].to_numpy(object), "Unknown")
+    types = np.append(table["VarType"].str.strip().to_numpy(object), "Unknown")
     return cKDTree(_unit_vectors(table["ra"].to_numpy(float), table["dec"].to_numpy(float))), types
 
 

@@ -63,6 +63,30 @@ class Table:
 
 
 @dataclass(frozen=True)
+class Cut:
+    """A quality cut: a condition on one column, the same for Spark and for readers of Parquet files.
+
+    Parameters
+    ----------
+    column : str
+        Dotted name.
+    operator : str
+        ``=``, ``!=``, ``<``, ``<=``, ``>`` or ``>=``.
+    value : float
+        What the column is compared with.
+    """
+
+    column: str
+    operator: str
+    value: float
+
+    @property
+    def sql(self) -> str:
+        """The condition as Spark SQL."""
+        return f"{self.column} {self.operator} {self.value}"
+
+
+@dataclass(frozen=True)
 class Survey:
     """What differs between telescopes. All expressions are Spark SQL over the decoded alert.
 
@@ -80,8 +104,8 @@ class Survey:
         Expression: the night of the alert as ``YYYYMMDD``.
     checks : mapping
         Reason to the condition that a sound alert meets; an alert that fails one is rejected with that reason.
-    cuts : mapping
-        Name to the condition that an alert must meet to go on to science.
+    quality : mapping
+        Name to the `Cut` that an alert must pass to go on to science.
     current, history : str
         The record of this detection and the array of earlier ones: together the light curve.
     light_curve_prefix : str
@@ -101,13 +125,18 @@ class Survey:
     time: str
     night: str
     checks: Mapping[str, str]
-    cuts: Mapping[str, str]
+    quality: Mapping[str, Cut]
     current: str
     history: str
     cutouts: tuple[str, ...]
     light_curve_prefix: str = "c"
     fink_columns: Mapping[str, FinkColumn] = field(default_factory=dict)
     tables: tuple[Table, ...] = ()
+
+    @property
+    def cuts(self) -> dict[str, str]:
+        """The quality cuts as SQL conditions, by name."""
+        return {name: cut.sql for name, cut in self.quality.items()}
 
 
 def names() -> list[str]:

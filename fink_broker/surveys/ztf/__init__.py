@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from fink_broker.surveys import Survey
+from fink_broker.surveys import Cut, Survey
 from fink_broker.surveys.ztf.science import FINK_COLUMNS
 from fink_broker.surveys.ztf.tables import TABLES
 
@@ -23,7 +23,7 @@ SURVEY = Survey(
         "candidate.dec is out of range": "candidate.dec between -90 and 90",
     },
     # Fink's quality cuts on ZTF alerts.
-    cuts={"nbad": "candidate.nbad = 0", "rb": "candidate.rb >= 0.55", "fid": "candidate.fid != 3"},
+    quality={"nbad": Cut("candidate.nbad", "=", 0), "rb": Cut("candidate.rb", ">=", 0.55), "fid": Cut("candidate.fid", "!=", 3)},
     current="candidate",
     history="prv_candidates",
     cutouts=("cutoutScience", "cutoutTemplate", "cutoutDifference"),

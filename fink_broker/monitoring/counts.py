@@ -1,0 +1,125 @@
+"""How many alerts each service took in and gave out: from the logs and footers of what is committed, never from progress events.
+
+After a crash between sink and commit log a batch runs again with no rows to report: only what lies there can be counted.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fink_broker.config import Settings
+from fink_broker.connectors import parquet
+from fink_broker.connectors.parquet import File
+from fink_broker.connectors.sparklog import entries, newest, offsets
+from fink_broker.surveys import Survey
+
+_COMPARE = {"=": pc.equal, "!=": pc.not_equal, "<": pc.less, "<=": pc.less_equal, ">": pc.greater, ">=": pc.greater_equal}
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What a service took in, gave out and dropped, over its committed batches.
+
+    Parameters
+    ----------
+    taken, given : int
+        Alerts in and out. Where a service's output cannot be counted without a server, `given` is what it has worked off.
+    dropped : dict
+        Why, to how many: reasons of rejected alerts, ``cut``, ``duplicate``.
+    lag : int
+        Alerts that the service before has given out and this one has not taken in; 0 for the first service, whose lag only Kafka knows.
+    errors : dict
+        Errors that cost a value and no alert, to how many: science modules that raised.
+    """
+
+    taken: int = 0
+    given: int = 0
+    dropped: dict[str, int] = field(default_factory=dict)
+    lag: int = 0
+    errors: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def meets(self) -> bool:
+        """Whether what came out and what was dropped is what went in."""
+        return self.taken == self.given + sum(self.dropped.values())
+
+
+def intake(settings: Settings, night: str | None = None) -> Counts:
+    """Counts of stream2raw. Of one night, what was taken in is not known from Kafka's offsets, and is what lies there."""
+    files = _of_night(parquet.committed(settings.raw), night)
+    given = sum(file.rows for file in files if file.partition["status"] == "ok")
+    reasons: Counter[str] = Counter()
+    for table in parquet.read([file for file in files if file.partition["status"] == "rejected"], ["reason"]):
+        reasons.update(table["reason"].to_pylist())
+    if night:
+        return Counts(given + reasons.total(), given, dict(reasons))
+    return Counts(_messages(settings.checkpoint("stream2raw"), newest(settings.raw / parquet.LOG)), given, dict(reasons))
+
+
+def _messages(checkpoint: Path, batch: int) -> int:
+    """Messages between the offsets a query began with and those of a batch."""
+    if batch < 0:
+        return 0
+    first = checkpoint / "sources" / "0" / "0"
+    # A zero byte and a version line come before the JSON.
+    began: dict[str, dict[str, int]] = json.loads(first.read_text(encoding="utf-8").splitlines()[-1]) if first.exists() else {}
+    reached: dict[str, dict[str, int]] = offsets(checkpoint, batch)
+    return sum(end - began.get(topic, {}).get(part, 0) for topic, parts in reached.items() for part, end in parts.items())
+
+
+def science(settings: Settings, survey: Survey, night: str | None = None) -> Counts:
+    """Counts of raw2science: what was cut and what was a repeat is worked out anew, from the raw alerts that it has read."""
+    made = _of_night(parquet.committed(settings.science), night)
+    raw = [file for file in _of_night(parquet.committed(settings.raw), night) if file.partition["status"] == "ok"]
+    read = _taken(raw, settings.checkpoint("raw2science"), newest(settings.science / parquet.LOG))
+    passed, total = [np.empty(0, np.int64)], 0
+    for table in parquet.read(read, [survey.alert_id, *(cut.column for cut in survey.quality.values())]):
+        total += table.num_rows
+        passed.append(table[survey.alert_id].filter(_passes(table, survey)).to_numpy())
+    ids = np.concatenate(passed)
+    dropped = {"cut": total - len(ids), "duplicate": len(ids) - len(np.unique(ids))}
+    errors: Counter[str] = Counter()
+    for table in parquet.read(made, ["science_errors"]):
+        for texts in table["science_errors"].drop_null().to_pylist():
+            errors.update(text.partition(":")[0] for text in texts)
+    lag = sum(file.rows for file in raw) - total
+    return Counts(total, sum(file.rows for file in made), dropped, lag, dict(errors))
+
+
+def _passes(table: pa.Table, survey: Survey) -> pa.ChunkedArray:
+    met: pa.ChunkedArray = pa.chunked_array([pa.repeat(True, table.num_rows)])
+    for cut in survey.quality.values():
+        outer, *inner = cut.column.split(".")
+        column = pc.struct_field(table[outer], inner) if inner else table[outer]
+        # As doubles, as Spark compares: a float of 0.7 is less than 0.7.
+        met = pc.and_(met, _COMPARE[cut.operator](pc.cast(column, pa.float64()), pa.scalar(cut.value, pa.float64())))
+    return pc.fill_null(met, False)
+
+
+def reader(settings: Settings, service: str, night: str | None = None) -> Counts:
+    """Counts of a service that reads science alerts and writes to a server: distribution, archive, one's own."""
+    made = _of_night(parquet.committed(settings.science), night)
+    checkpoint = settings.checkpoint(service)
+    taken = sum(file.rows for file in _taken(made, checkpoint, newest(checkpoint / "commits")))
+    return Counts(taken, taken, lag=sum(file.rows for file in made) - taken)
+
+
+def _taken(files: Sequence[File], checkpoint: Path, batch: int) -> list[File]:
+    """Those of the files that a query on a folder has read up to a batch."""
+    if batch < 0:
+        return []
+    reached = offsets(checkpoint, batch)["logOffset"]
+    names = {parquet.local_path(entry["path"]) for number, entry in entries(checkpoint / "sources" / "0") if number <= reached}
+    return [file for file in files if file.path in names]
+
+
+def _of_night(files: Iterable[File], night: str | None) -> list[File]:
+    return [file for file in files if night is None or file.partition["night"] == night]
