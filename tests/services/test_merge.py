@@ -1,0 +1,194 @@
+"""The nightly merge, over folders that a real file sink wrote."""
+
+import json
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+from pyspark.sql import DataFrame, SparkSession
+
+from fink_broker import surveys
+from fink_broker.commands import merge as command
+from fink_broker.config import Archive, Settings
+from fink_broker.errors import SumsDoNotMeet, UsageError
+from fink_broker.services.merge import merge, pending
+
+ZTF = surveys.get("ztf")
+NIGHT = "20260322"
+JD = 2461122.0073843  # 2026-03-22 12:10:38.003540 UTC, as Fink has it
+
+INTERNAL = ("cast(null as string) as reason", "cast(null as binary) as value", "'ztf' as topic", "0 as partition", "id as offset")
+
+
+class Sink:
+    """A folder and the query that appends to it."""
+
+    def __init__(self, spark: SparkSession, folder: Path, scratch: Path, partitions: list[str]) -> None:
+        self.spark, self.folder, self.scratch, self.partitions = spark, folder, scratch, partitions
+
+    def append(self, alerts: DataFrame) -> None:
+        source = self.scratch / "source"
+        alerts.write.mode("append").parquet(str(source))
+        stream = self.spark.readStream.schema(alerts.schema).parquet(str(source))
+        query = (
+            stream.writeStream.format("parquet")
+            .partitionBy(*self.partitions)
+            .option("checkpointLocation", str(self.scratch / "checkpoint"))
+            .option("path", str(self.folder))
+            .trigger(availableNow=True)
+            .start()
+        )
+        query.awaitTermination()
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Settings:
+    return Settings(home=tmp_path / "a home")
+
+
+@pytest.fixture
+def raw(spark, home, tmp_path) -> Sink:
+    return Sink(spark, home.raw, tmp_path / "raw", ["status", "night"])
+
+
+@pytest.fixture
+def science(spark, home, tmp_path) -> Sink:
+    return Sink(spark, home.science, tmp_path / "science", ["night"])
+
+
+def raw_alerts(spark: SparkSession, start: int, end: int, night: str = NIGHT, status: str = "ok") -> DataFrame:
+    return spark.range(start, end, 1, 3).selectExpr(
+        "id as candid", f"named_struct('jd', {JD}D + id) as candidate", f"'{status}' as status", f"'{night}' as night", *INTERNAL
+    )
+
+
+def science_alerts(spark: SparkSession, start: int, end: int, night: str = NIGHT, extra: tuple[str, ...] = ("'RR' as gcvs",)) -> DataFrame:
+    return spark.range(start, end, 1, 3).selectExpr(
+        "id as candid",
+        f"named_struct('jd', {JD}D + id) as candidate",
+        f"'{night}' as night",
+        "cast(null as array<string>) as science_errors",
+        *extra,
+    )
+
+
+def archived(spark: SparkSession, home: Settings, kind: str) -> DataFrame:
+    return spark.read.parquet(str(home.archive_folder / kind))
+
+
+def candids(alerts: DataFrame) -> list[int]:
+    return sorted(row["candid"] for row in alerts.select("candid").collect())
+
+
+def test_a_night_is_merged_with_the_columns_of_the_archive(spark, home, raw, science):
+    raw.append(raw_alerts(spark, 0, 20).union(raw_alerts(spark, 20, 25, status="rejected")).union(raw_alerts(spark, 30, 33, "20260323")))
+    science.append(science_alerts(spark, 0, 10).union(science_alerts(spark, 10, 14, "20260323")))
+    assert merge(spark, home, ZTF, NIGHT) == {"raw": 20, "science": 10}
+    folder = home.archive_folder / "science" / "year=2026" / "month=03" / "day=22"
+    assert len(list(folder.glob("*.parquet"))) == 1
+    done = archived(spark, home, "science")
+    assert candids(done) == list(range(10))
+    assert sorted(done.columns) == ["candid", "candidate", "day", "gcvs", "month", "timestamp", "tracklet", "year"]
+    first = done.where("candid = 0").first()
+    assert (first["timestamp"], first["tracklet"], first["gcvs"]) == (datetime(2026, 3, 22, 12, 10, 38, 3540), "", "RR")
+    assert (first["year"], first["month"], first["day"], first["candidate"]["jd"]) == (2026, 3, 22, JD)
+    done = archived(spark, home, "raw")
+    assert sorted(done.columns) == ["candid", "candidate", "day", "month", "timestamp", "year"]
+    assert candids(done) == list(range(20))
+
+
+def test_merging_again_takes_late_alerts_in_and_doubles_nothing(spark, home, science):
+    science.append(science_alerts(spark, 0, 10))
+    for _ in range(2):
+        assert merge(spark, home, ZTF, NIGHT) == {"raw": 0, "science": 10}
+        assert candids(archived(spark, home, "science")) == list(range(10))
+    science.append(science_alerts(spark, 10, 15))
+    assert merge(spark, home, ZTF, NIGHT)["science"] == 15
+    assert candids(archived(spark, home, "science")) == list(range(15))
+    assert [path.name for path in (home.archive_folder / "science/year=2026/month=03").iterdir()] == ["day=22"]
+
+
+def test_files_that_the_log_does_not_name_are_not_read(spark, home, science):
+    science.append(science_alerts(spark, 0, 10))
+    (home.science / f"night={NIGHT}" / "part-of-a-batch-that-was-killed.parquet").write_bytes(b"PAR1 half a file")
+    assert merge(spark, home, ZTF, NIGHT)["science"] == 10
+
+
+def test_a_module_switched_on_during_the_night_leaves_no_alert_out(spark, home, science, tmp_path):
+    science.append(science_alerts(spark, 0, 5))
+    both = Sink(spark, home.science, tmp_path / "science", ["night"])
+    both.append(science_alerts(spark, 5, 8, extra=("'RR' as gcvs", "3 as nalerthist")))
+    assert merge(spark, home, ZTF, NIGHT)["science"] == 8
+    values = {row["candid"]: row["nalerthist"] for row in archived(spark, home, "science").collect()}
+    assert values == {**dict.fromkeys(range(5)), **dict.fromkeys(range(5, 8), 3)}
+
+
+def test_large_nights_are_split(spark, home, science):
+    settings = home.model_copy(update={"archive": Archive(file_mb=1)})
+    noise = "unhex(replace(concat(uuid(), uuid(), uuid(), uuid()), '-', '')) as noise"
+    science.append(science_alerts(spark, 0, 60_000, extra=(noise,)))
+    assert merge(spark, settings, ZTF, NIGHT)["science"] == 60_000
+    files = list((home.archive_folder / "science").rglob("*.parquet"))
+    size = sum(file.stat().st_size for file in files)
+    assert 3 <= len(files) <= 2 * size / 1e6
+    assert max(file.stat().st_size for file in files) < 2e6
+
+
+def test_a_smaller_source_does_not_replace_the_archive(spark, home, science, tmp_path):
+    science.append(science_alerts(spark, 0, 10))
+    merge(spark, home, ZTF, NIGHT)
+    home.science.rename(home.science.with_name("lost"))
+    Sink(spark, home.science, tmp_path / "again", ["night"]).append(science_alerts(spark, 0, 4))
+    with pytest.raises(SumsDoNotMeet, match=r"holds 10 alerts.* only 4"):
+        merge(spark, home, ZTF, NIGHT)
+    assert candids(archived(spark, home, "science")) == list(range(10))
+
+
+def test_a_merge_that_was_killed_between_its_renames_is_made_good(spark, home, science):
+    science.append(science_alerts(spark, 0, 10))
+    merge(spark, home, ZTF, NIGHT)
+    day = home.archive_folder / "science/year=2026/month=03/day=22"
+    day.rename(day.with_name(".day=22.old"))
+    (day.with_name(".day=22.new")).mkdir()
+    assert merge(spark, home, ZTF, NIGHT)["science"] == 10
+    assert candids(archived(spark, home, "science")) == list(range(10))
+    assert [path.name for path in day.parent.iterdir()] == ["day=22"]
+
+
+def test_pending_nights_are_over_and_have_new_files(spark, home, science):
+    assert pending(home) == []
+    science.append(science_alerts(spark, 0, 4).union(science_alerts(spark, 4, 8, "20260320")))
+    assert pending(home, before="20260322") == ["20260320"]
+    assert pending(home) == ["20260320", "20260322"]
+    merge(spark, home, ZTF, "20260320")
+    assert pending(home) == ["20260322"]
+    science.append(science_alerts(spark, 8, 9, "20260320"))
+    assert pending(home) == ["20260320", "20260322"]
+
+
+@pytest.mark.parametrize("night", ["2026322", "20260230", "today", "../../etc"])
+def test_a_night_is_a_date(spark, home, night):
+    with pytest.raises(UsageError, match="YYYYMMDD"):
+        merge(spark, home, ZTF, night)
+
+
+@pytest.fixture
+def here(spark, home, monkeypatch, tmp_path) -> Settings:
+    """The command runs in this process, with the tests' session."""
+    conf = tmp_path / "fink.conf"
+    conf.write_text(f"home = {json.dumps(str(home.home))}\n", encoding="utf-8")
+    monkeypatch.setenv("FINK_CONF", str(conf))
+    monkeypatch.setattr(command, "session", lambda settings, name: spark)
+    monkeypatch.setattr(type(spark), "stop", lambda self: None)
+    return home
+
+
+def test_the_command_merges_what_is_pending(spark, here, science, capsys):
+    assert command.main([]) == 0
+    assert capsys.readouterr().out == "nothing to merge\n"
+    science.append(science_alerts(spark, 0, 4).union(science_alerts(spark, 4, 9, "20260320")))
+    assert command.main(["--json"]) == 0
+    nights = {"20260320": {"raw": 0, "science": 5}, NIGHT: {"raw": 0, "science": 4}}
+    assert json.loads(capsys.readouterr().out) == {"ok": True, "nights": nights}
+    assert command.main(["--night", NIGHT]) == 0
+    assert capsys.readouterr().out == f"{NIGHT}: 0 raw alerts, 4 science alerts\n"
