@@ -24,7 +24,7 @@ CHECKOUT = Path(os.environ.get("FINK_HOME") or Path(__file__).resolve().parent.p
 DEFAULT_CONF = CHECKOUT / "conf" / "fink.conf"
 
 # Variables of the launcher that are not keys of the configuration.
-_RESERVED = {"FINK_HOME", "FINK_CONF", "FINK_SETUP", "FINK_PYTHON"}
+_RESERVED = {"FINK_HOME", "FINK_CONF", "FINK_SETUP", "FINK_PYTHON", "FINK_MAVEN"}
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0)]

@@ -1,0 +1,213 @@
+"""Set-up: the virtual environment and the jars, made once below ``FINK_SETUP``.
+
+Standard library only: it runs on the machine's own Python before any package is installed. The launcher calls it when the
+stamp does not agree with the lock files. Every step leaves its mark only when it is whole, so a set-up that was cut off
+(even by ``kill -9``) goes on where it was; the stamp, a copy of the lock files, is written last.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import shutil
+import signal
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from fink_broker.errors import FinkError
+from fink_broker.infra import jars
+from fink_broker.infra.setup_steps import Progress, Runner, explain
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+# While it is set up: PySpark's source archive, its wheel and its installed form, at once.
+_ROOM_GB = 3.0
+
+_PYSPARK = re.compile(r"^py(spark|4j)==")
+
+
+class Setup:
+    """The installation in one folder.
+
+    Parameters
+    ----------
+    folder : Path
+        Where it goes.
+    checkout : Path
+        Where the lock files are.
+    """
+
+    def __init__(self, folder: Path, checkout: Path = CHECKOUT) -> None:
+        self.folder = folder
+        self.log = folder / "setup.log"
+        self.python = folder / "venv" / "bin" / "python"
+        self._venv = folder / "venv"
+        self._checkout = checkout
+
+    def wanted(self, tests: bool) -> str:
+        """The lock files that must have been worked off: with those of the tests last, so that without them it is a prefix."""
+        files = ["requirements.lock", "fink_broker/infra/jars.lock"] + (["requirements-test.lock"] if tests else [])
+        return "\n".join(self._read(file) for file in files)
+
+    def is_ready(self, tests: bool) -> bool:
+        """Whether nothing is to be done (the launcher asks the same in bash)."""
+        stamp = self.folder / "stamp"
+        return self.python.exists() and stamp.exists() and stamp.read_text(encoding="utf-8").startswith(self.wanted(tests))
+
+    def make(self, tests: bool) -> None:
+        """Do all that is missing; wait if another process is at it.
+
+        Raises
+        ------
+        FinkError
+            One line that says what to do; what pip or Ivy said is in the log.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with self._locked() as lock:
+            if self.is_ready(tests):
+                return
+            self._check_room()
+            (self.folder / "stamp").unlink(missing_ok=True)
+            (self.folder / "tmp").mkdir(exist_ok=True)
+            self.log.write_bytes(b"")
+            runner = Runner(self.log, lock)
+            try:
+                self._steps(tests, runner)
+            finally:
+                shutil.rmtree(self.folder / "tmp", ignore_errors=True)
+            _write(self.folder / "stamp", self.wanted(tests))
+
+    @contextmanager
+    def _locked(self) -> Iterator[IO[str]]:
+        with (self.folder / "lock").open("w", encoding="utf-8") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                print(f"another fink is setting up {self.folder}: waiting until it is done", file=sys.stderr, flush=True)
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            yield lock
+
+    def _check_room(self) -> None:
+        free = shutil.disk_usage(self.folder).free / 1e9
+        if not (self._venv / "done-pyspark").exists() and free < _ROOM_GB:
+            room = f"{free:.1f} GB free, the set-up needs {_ROOM_GB:.0f} GB"
+            raise FinkError(f"{self.folder}: {room}: free some, or set FINK_SETUP to a folder on another disk")
+
+    def _steps(self, tests: bool, runner: Runner) -> None:
+        progress = Progress(self.log, 1.0 if sys.stderr.isatty() else 15.0)
+        print(f"Fink sets itself up in {self.folder}, once: minutes, 1.4 GB (details: setup.log there)", file=sys.stderr, flush=True)
+        if not self._venv_fits(tests):
+            self._make_venv(runner)
+            progress.done(f"virtual environment with Python {sys.version.split()[0]}")
+
+        def spark_and_jars() -> None:
+            self._install(runner, progress, "PySpark", "pyspark")
+            self._fetch_jars(runner, progress)
+
+        def packages() -> None:
+            self._install(runner, progress, "all other packages", "packages")
+            if tests:
+                self._install(runner, progress, "packages of the tests", "tests")
+
+        with ThreadPoolExecutor(2) as pool:
+            tasks = [pool.submit(spark_and_jars), pool.submit(packages)]
+            try:
+                progress.wait(tasks)
+                failed = [error for task in tasks if task.done() and (error := task.exception())]
+                if failed:
+                    raise failed[0]
+            except BaseException:
+                runner.stop()
+                raise
+
+    def _venv_fits(self, tests: bool) -> bool:
+        """Whether there is an environment, whole or begun, that is made from the present lock files."""
+        made_from = {"from": "requirements.lock"} | ({"from-tests": "requirements-test.lock"} if tests else {})
+        return self.python.exists() and all(
+            # Without the file nothing of the tests is in it yet.
+            (name == "from-tests" and not (self._venv / name).exists())
+            or ((self._venv / name).exists() and (self._venv / name).read_text(encoding="utf-8") == self._read(lock))
+            for name, lock in made_from.items()
+        )
+
+    def _make_venv(self, runner: Runner) -> None:
+        """A new environment, of the interpreter's real path: if that one goes, this one is seen to be gone too."""
+        shutil.rmtree(self._venv, ignore_errors=True)
+        if runner([os.path.realpath(sys.executable), "-m", "venv", str(self._venv)]):
+            package = f"python{sys.version_info.major}.{sys.version_info.minor}-venv"
+            what = f"{sys.executable} cannot make a virtual environment: install {package} (apt), or set FINK_PYTHON to another Python"
+            raise FinkError(explain(self.log, what))
+        _write(self._venv / "from", self._read("requirements.lock"))
+
+    def _install(self, runner: Runner, progress: Progress, title: str, part: str) -> None:
+        """Install one part of the packages: ``pyspark``, the other ``packages``, or ``tests``.
+
+        The lock is complete, so nothing is left to resolve. PySpark is a source archive of 430 MB, made into a wheel: two
+        pips at once, no compression of that wheel and no byte code beforehand take 24 s instead of 53. What an interrupted
+        pip left behind is written over.
+        """
+        done = self._venv / f"done-{part}"
+        if done.exists():
+            return
+        lock = self._read("requirements-test.lock" if part == "tests" else "requirements.lock")
+        if part == "tests":
+            _write(self._venv / "from-tests", lock)
+        entries = [entry for entry in _entries(lock) if bool(_PYSPARK.match(entry)) == (part == "pyspark")]
+        file = self.folder / "tmp" / f"{part}.lock"
+        file.write_text("\n".join(entries), encoding="utf-8")
+        options = ["--no-deps", "--ignore-installed", "--no-compile", "--require-hashes", "--progress-bar=off"]
+        options += ["--config-settings=--build-option=--compression=stored"] if part == "pyspark" else ["--only-binary=:all:"]
+        if runner([str(self.python), "-m", "pip", "install", *options, "-r", str(file)]):
+            raise FinkError(explain(self.log, "pip failed"))
+        _write(done, "")
+        progress.done(title)
+
+    def _fetch_jars(self, runner: Runner, progress: Progress) -> None:
+        locked = jars.read_lock(self._checkout / "fink_broker" / "infra" / "jars.lock")
+        try:
+            jars.fetch(locked, self.folder / "jars", self.folder / "ivy", runner)
+        except FinkError as error:
+            raise FinkError(explain(self.log, str(error))) from error
+        progress.done(f"{len(locked)} jars for Spark, Kafka and HBase, each as locked by its SHA-256")
+
+    def _read(self, file: str) -> str:
+        return (self._checkout / file).read_text(encoding="utf-8").rstrip("\n")
+
+
+def _entries(lock: str) -> list[str]:
+    """The entries of a lock file: a requirement with the lines of its hashes."""
+    lines = [line for line in lock.splitlines() if not line.lstrip().startswith("#")]
+    return re.split(r"\n(?=\S)", "\n".join(lines))
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file so that it is there whole or not at all."""
+    new = path.with_name(path.name + ".new")
+    new.write_text(text, encoding="utf-8")
+    new.replace(path)
+
+
+def main(argv: list[str]) -> int:
+    """Make or complete the installation of the ``broker``, or of the ``tests``: that and the packages of the test suite."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        Setup(jars.setup()).make(argv == ["tests"])
+    except FinkError as error:
+        print(f"\nfink: {error}", file=sys.stderr)
+        return error.exit_code
+    except OSError as error:
+        print(f"\nfink: {error}: see that {jars.setup()} can be written to, or set FINK_SETUP to another folder", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nfink: set-up interrupted; the next start goes on from here", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
