@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming import DataStreamWriter
@@ -119,16 +120,56 @@ def make_topics(address: str, topics: Mapping[str, int]) -> dict[str, int]:
     return {name: len(existing[name].partitions) if name in existing else n for name, n in topics.items()}
 
 
-def message_counts(address: str, topics: list[str]) -> dict[str, int]:
+def message_counts(address: str, topics: Sequence[str]) -> dict[str, int]:
     """Messages in each topic: end minus beginning over its partitions; a topic that does not exist has none."""
-    consumer = Consumer({"bootstrap.servers": address, "group.id": "fink-counts", "enable.auto.commit": False, "log_level": 0})
-    try:
-        known = consumer.list_topics(timeout=10).topics
-        counts = {}
+    with _consumer(address) as consumer:
+        known = consumer.list_topics(timeout=_ANSWER_S).topics
+        counts = dict.fromkeys(topics, 0)
         for topic in topics:
-            partitions = known[topic].partitions if topic in known else []
-            marks = [consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=10) for p in partitions]
-            counts[topic] = sum(high - low for low, high in marks)
+            for partition in known[topic].partitions if topic in known else ():
+                low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=_ANSWER_S)
+                counts[topic] += high - low
         return counts
+
+
+def behind(address: str, reached: Mapping[str, Mapping[str, int]]) -> int:
+    """Messages that came after the given offsets (topic to partition to next offset)."""
+    with _consumer(address) as consumer:
+        lag = 0
+        for topic, partitions in reached.items():
+            for partition, offset in partitions.items():
+                low, high = consumer.get_watermark_offsets(TopicPartition(topic, int(partition)), timeout=_ANSWER_S)
+                lag += high - max(low, offset)
+        return lag
+
+
+def read_all(address: str, topic: str) -> Iterator[Message]:
+    """The messages that a topic holds now, partition after partition."""
+    with _consumer(address) as consumer:
+        metadata = consumer.list_topics(topic, timeout=_ANSWER_S).topics[topic]
+        for partition in metadata.partitions:
+            low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=_ANSWER_S)
+            consumer.assign([TopicPartition(topic, partition, low)])
+            position = low
+            while position < high:
+                messages = consumer.consume(500, timeout=_ANSWER_S)
+                if not messages:
+                    raise ServerUnavailable(f"Kafka at {address} does not give the messages of {topic} from offset {position} on")
+                for message in messages:
+                    if message.error():
+                        raise KafkaException(message.error())
+                    position = (message.offset() or 0) + 1
+                    yield message
+
+
+_ANSWER_S = 10.0
+
+
+@contextmanager
+def _consumer(address: str) -> Iterator[Consumer]:
+    """A consumer that leaves no trace: offsets are not committed, no group is joined."""
+    consumer = Consumer({"bootstrap.servers": address, "group.id": "fink", "enable.auto.commit": False, "log_level": 0}, logger=log)
+    try:
+        yield consumer
     finally:
         consumer.close()

@@ -123,3 +123,10 @@ def _taken(files: Sequence[File], checkpoint: Path, batch: int) -> list[File]:
 
 def _of_night(files: Iterable[File], night: str | None) -> list[File]:
     return [file for file in files if night is None or file.partition["night"] == night]
+
+
+def of(settings: Settings, survey: Survey, service: str, night: str | None = None) -> Counts:
+    """Counts of any streaming service by its name."""
+    if service == "stream2raw":
+        return intake(settings, night)
+    return science(settings, survey, night) if service == "raw2science" else reader(settings, service, night)

@@ -1,0 +1,115 @@
+"""fink status: per service what went in and out, what was dropped and why, how far behind it is; whether the sums meet."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from confluent_kafka import KafkaException
+
+from fink_broker import config, surveys
+from fink_broker.commands import run
+from fink_broker.config import Settings
+from fink_broker.connectors import kafka, parquet
+from fink_broker.connectors.sparklog import newest, offsets
+from fink_broker.errors import ServerUnavailable
+from fink_broker.infra import processes
+from fink_broker.infra.kafka import address
+from fink_broker.monitoring import counts
+from fink_broker.services import registry
+
+_DROPPED = ("cut", "duplicate")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Print the state of every service; exit code 1 if sums do not meet."""
+    parser = argparse.ArgumentParser(prog="fink status", add_help=False)
+    parser.add_argument("-c", "--conf")
+    parser.add_argument("--night")
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args(argv)
+    settings = config.load(arguments.conf)
+    state = status(settings, arguments.night)
+    if not arguments.json:
+        print(f"Night {arguments.night}\n" if arguments.night else "", end="")
+        print(table(state))
+    else:
+        print(json.dumps(state))
+    return 0 if state["ok"] else 1
+
+
+def status(settings: Settings, night: str | None = None) -> dict[str, Any]:
+    """The state of every streaming service.
+
+    Parameters
+    ----------
+    settings : Settings
+        Configuration.
+    night : str, optional
+        Count the alerts of this night (``YYYYMMDD``) only.
+
+    Returns
+    -------
+    dict
+        ``ok`` and ``services``: name to state, pid, in, out, rejected (reason to number), cut, duplicate, lag (alerts; null if Kafka does
+        not answer), errors (science module to number), ok.
+    """
+    survey = surveys.get(settings.survey)
+    services = {}
+    for entry in registry.known(settings).values():
+        if entry.kind != "stream":
+            continue
+        running = processes.find(settings, entry.name)
+        count = counts.of(settings, survey, entry.name, night)
+        reasons = {reason: number for reason, number in count.dropped.items() if reason not in _DROPPED}
+        services[entry.name] = {
+            "state": "running" if running else "stopped",
+            "pid": running.pid if running else None,
+            "in": count.taken,
+            "out": count.given,
+            "rejected": reasons,
+            **{reason: number for reason, number in count.dropped.items() if reason in _DROPPED},
+            "lag": _kafka_lag(settings) if entry.name == "stream2raw" and night is None else count.lag,
+            "errors": count.errors,
+            "ok": count.meets,
+        }
+    return {"ok": all(service["ok"] for service in services.values()), "services": services}
+
+
+def _kafka_lag(settings: Settings) -> int | None:
+    """Messages in the topics that stream2raw has read from, after those that it has; None if Kafka does not answer."""
+    batch = newest(settings.raw / parquet.LOG)
+    if batch < 0:
+        return 0
+    reached = offsets(settings.checkpoint("stream2raw"), batch)
+    # Read with --simulator or not: the topics tell.
+    servers = "local" if list(reached) == [settings.simulator.topic] else settings.kafka.input.servers
+    try:
+        return kafka.behind(address(settings, servers), reached)
+    except (ServerUnavailable, KafkaException):
+        return None
+
+
+def table(state: Mapping[str, Any]) -> str:
+    """The state as a table, then what was dropped and why, and the verdict."""
+    lines = [f"{'service':<14}{'state':<10}{'pid':>8}{'in':>12}{'out':>12}{'rejected':>10}{'cut':>10}{'duplicate':>10}{'lag':>10}"]
+    notes = []
+    for name, service in state["services"].items():
+        rejected = sum(service["rejected"].values())
+        numbers = (service["in"], service["out"])
+        lag = "?" if service["lag"] is None else f"{service['lag']:,}"
+        lines.append(
+            f"{name:<14}{service['state']:<10}{service['pid'] or '-':>8}{numbers[0]:>12,}{numbers[1]:>12,}{rejected:>10,}"
+            f"{service.get('cut', 0):>10,}{service.get('duplicate', 0):>10,}{lag:>10}"
+        )
+        notes += [f"  {name}: rejected {number:,}: {reason}" for reason, number in service["rejected"].items()]
+        notes += [f"  {name}: the science module {module} raised for {number:,} alerts" for module, number in service["errors"].items()]
+        if not service["ok"]:
+            notes.append(f"  {name}: the sums do not meet: {service['in']:,} in, but {service['out']:,} out and the rest not accounted for")
+    return "\n".join([*lines, *notes, "", "sums meet" if state["ok"] else "SUMS DO NOT MEET"])
+
+
+if __name__ == "__main__":
+    run(main)
