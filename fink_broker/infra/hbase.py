@@ -14,7 +14,7 @@ import happybase
 from thriftpy2.thrift import TException
 
 from fink_broker.config import Settings
-from fink_broker.errors import ServerUnavailable
+from fink_broker.errors import ConfigError, ServerUnavailable
 from fink_broker.infra import java, ports, processes
 from fink_broker.infra.processes import Running
 
@@ -34,19 +34,24 @@ _OPENS = [
 
 
 def address(settings: Settings) -> tuple[str, int]:
-    """Host and port of the Thrift server: the configured one, or for ``local`` the embedded one.
+    """Host and port of the Thrift server: ``host:port`` as configured, or for ``local`` the embedded one.
 
     Raises
     ------
     ServerUnavailable
         The embedded HBase does not run.
+    ConfigError
+        The configured address is not ``host:port``.
     """
-    if settings.hbase.thrift != "local":
-        return settings.hbase.thrift, settings.hbase.port
-    running = processes.find(settings, THRIFT)
-    if running is None or running.address is None:
+    where: str | None = settings.hbase.thrift
+    if where == "local":
+        running = processes.find(settings, THRIFT)
+        where = running.address if running else None
+    if where is None:
         raise ServerUnavailable("HBase is not running on this machine: fink start hbase")
-    host, port = running.address.split(":")
+    host, colon, port = where.rpartition(":")
+    if not (host and colon and port.isdigit()):
+        raise ConfigError(f"[hbase] thrift is '{where}': give host:port, or local for the HBase of this machine")
     return host, int(port)
 
 

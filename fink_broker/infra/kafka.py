@@ -142,6 +142,9 @@ def _configure(settings: Settings, port: int) -> Path:
         "share.coordinator.state.topic.min.isr": 1,
         "share.coordinator.state.topic.num.partitions": 1,
         "group.initial.rebalance.delay.ms": 0,
+        # How long a killed Kafka holds its place against the next one.
+        "broker.session.timeout.ms": 4000,
+        "broker.heartbeat.interval.ms": 1000,
         "num.network.threads": 2,
         "num.io.threads": 4,
         # The default buffer alone is a quarter of the default heap.

@@ -14,7 +14,7 @@ import pytest
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from fink_broker.config import HBase, Kafka, KafkaEnd, KafkaServer, Settings
+from fink_broker.config import HBase, Kafka, KafkaServer, Settings
 from fink_broker.errors import FinkError, ServerUnavailable
 from fink_broker.infra import hbase, kafka, processes
 from fink_broker.infra.servers import SERVERS
@@ -150,13 +150,6 @@ def test_kafka_that_cannot_format_says_why(home: Settings) -> None:
     with pytest.raises(FinkError, match="Kafka cannot use ") as raised:
         kafka.start(broken)
     assert "\n" not in str(raised.value)
-
-
-def test_other_servers_are_used_as_given(home: Settings) -> None:
-    assert kafka.address(home, "broker1:9092,broker2:9092") == "broker1:9092,broker2:9092"
-    elsewhere = home.model_copy(update={"hbase": HBase(thrift="thrift.example.org", port=9091)})
-    assert hbase.address(elsewhere) == ("thrift.example.org", 9091)
-    assert KafkaEnd().servers == "local"
 
 
 def test_hbase_keeps_rows_over_a_stop_and_over_a_kill(home: Settings) -> None:
