@@ -82,6 +82,11 @@ def pending(settings: Settings, before: str | None = None) -> list[str]:
     return sorted(nights)
 
 
+def archived_files(settings: Settings, kind: str) -> list[Path]:
+    """The Parquet files of the archive, oldest night first."""
+    return sorted((settings.archive_folder / kind).glob("year=*/month=*/day=*/*.parquet"))
+
+
 def _merge(spark: SparkSession, settings: Settings, survey: Survey, kind: str, night: str) -> int:
     target = _folder(settings, kind, night)
     new, old = target.with_name(f".{target.name}.new"), target.with_name(f".{target.name}.old")

@@ -1,0 +1,244 @@
+"""The archive service against the real HBase."""
+
+import math
+import struct
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from datasim import TEMPLATES
+from fink_broker import surveys
+from fink_broker.config import HBase, Settings, Wait
+from fink_broker.connectors.hbase import Client, Place, Row, wait_for
+from fink_broker.errors import ServerUnavailable
+from fink_broker.infra import hbase
+from fink_broker.services import archive
+from fink_broker.services.context import Context, RunOptions
+from fink_broker.transforms.rows import rows
+
+pytestmark = pytest.mark.integration
+
+ZTF = surveys.get("ztf")
+PROCESSED = datetime(2026, 3, 22, 4, 42, 6, 87623, tzinfo=UTC)
+FORMATS = {"integer": ">i", "long": ">q", "float": ">f", "double": ">d"}
+
+
+@pytest.fixture
+def place(hbase_server, settings, request) -> Place:
+    """The server, with table names that no other test has."""
+    host, port = hbase.address(settings)
+    return Place(host, port, prefix=f"{request.node.name[:40].replace('[', '_').replace(']', '')}.", batch_cells=1_000, patience_s=20)
+
+
+@pytest.fixture
+def client(place):
+    with Client(place) as opened:
+        yield opened
+
+
+@pytest.fixture
+def context(spark, place, tmp_path) -> Context:
+    """A HOME of its own, and the common server."""
+    here = HBase(thrift=f"{place.host}:{place.port}", table_prefix=place.prefix, batch_cells=place.batch_cells)
+    return Context(spark, Settings(home=tmp_path, hbase=here, wait=Wait(seconds=20)), ZTF, RunOptions(once=True))
+
+
+def science(spark: SparkSession, processed: datetime = PROCESSED) -> DataFrame:
+    return spark.read.parquet(str(TEMPLATES)).withColumns(
+        {
+            "publisher": F.lit("Fink"),
+            "fink_broker_version": F.lit("5.0.0"),
+            "fink_science_version": F.lit("5.0.0"),
+            "brokerEndProcessTimestamp": F.lit(processed),
+            "gcvs": F.expr("case when candid % 2 = 0 then 'RR' else 'Unknown' end"),
+            "nalerthist": F.lit(3),
+            "jd_first_real_det": F.lit(None).cast("double"),
+            "jdstarthist_dt": F.lit(0.25),
+            "night": F.lit("20260322"),
+        }
+    )
+
+
+def sink(alerts: DataFrame, folder: Path, scratch: Path) -> None:
+    """Append alerts to the science folder as raw2science does, through a file sink."""
+    alerts.write.mode("append").parquet(str(scratch / "source"))
+    stream = alerts.sparkSession.readStream.schema(alerts.schema).parquet(str(scratch / "source"))
+    query = (
+        stream.writeStream.format("parquet")
+        .partitionBy("night")
+        .option("checkpointLocation", str(scratch / "checkpoint"))
+        .option("path", str(folder))
+        .trigger(availableNow=True)
+        .start()
+    )
+    query.awaitTermination()
+
+
+def run(context: Context) -> None:
+    query = archive.start(context)
+    query.awaitTermination()
+    assert query.exception() is None
+
+
+def value(cell: bytes, kind: str) -> object:
+    """A cell as HBase's Bytes reads it."""
+    if kind in FORMATS:
+        return struct.unpack(FORMATS[kind], cell)[0]
+    return {"true": True, "false": False}[cell.decode()] if kind == "boolean" else cell.decode()
+
+
+def same(one: object, other: object) -> bool:
+    return one == other or (isinstance(one, float) and isinstance(other, float) and math.isnan(one) and math.isnan(other))
+
+
+def test_every_cell_reads_back_as_the_value_of_its_alert(spark, context, client, tmp_path):
+    alerts = science(spark)
+    sink(alerts, context.settings.science, tmp_path / "scratch")
+    run(context)
+    for table in ZTF.tables:
+        expected = {row["rowkey"]: row.asDict() for row in rows(alerts, table, ZTF).orderBy("`i:jd`").collect()}
+        stored = dict(client.scan(table.name))
+        schema = stored.pop(b"schema_5.0.0_5.0.0")
+        assert {key.decode() for key in stored} == set(expected)
+        for key, cells in stored.items():
+            want = {name: item for name, item in expected[key.decode()].items() if name != "rowkey" and item is not None}
+            assert {name.decode() for name in cells} == set(want), "null is no cell"
+            for name, cell in cells.items():
+                got = value(cell, schema[name].decode())
+                assert same(got, want[name.decode()]), (table.name, key, name)
+        assert client.count(table.name) == len(expected)
+    alerts_in, counted = archive.counts(context.settings)
+    assert alerts_in == 51
+    assert counted == {table.name: client.count(table.name) for table in ZTF.tables}
+
+
+def test_running_again_takes_new_files_only_and_a_replay_changes_nothing(spark, context, client, place, tmp_path):
+    alerts = science(spark)
+    first, second = alerts.where("candid % 2 = 0"), alerts.where("candid % 2 = 1")
+    sink(first, context.settings.science, tmp_path / "scratch")
+    run(context)
+    assert client.count("ztf") == first.count()
+    sink(second, context.settings.science, tmp_path / "scratch")
+    run(context)
+    assert client.count("ztf") == alerts.count()
+    before = versions(client)
+    # As after a crash between a batch's puts and its commit: the newest batch runs once more.
+    commits = context.settings.checkpoint("archive") / "commits"
+    newest = max(int(file.name) for file in commits.glob("[0-9]*"))
+    for file in commits.glob(f"*{newest}*"):
+        file.unlink()
+    run(context)
+    assert versions(client) == before
+    assert archive.counts(context.settings)[0] == alerts.count()
+
+
+def versions(client: Client) -> dict:
+    """Every cell of the main table with its version."""
+    return client._ask(lambda connection: dict(connection.table(client._full("ztf")).scan(include_timestamp=True)))
+
+
+def test_cells_have_the_time_of_processing_as_their_version(spark, context, client):
+    alerts, batch = archive.build(science(spark), context, archive.place(context.settings))
+    batch(alerts, 0)
+    stored = {key: cells for key, cells in versions(client).items() if not key.startswith(b"schema_")}
+    assert {version for cells in stored.values() for _, version in cells.values()} == {int(PROCESSED.timestamp() * 1000)}
+
+
+def test_a_cell_that_becomes_null_when_an_alert_is_processed_anew_is_deleted(spark, context, client):
+    target = archive.place(context.settings)
+    one = science(spark).limit(1).where("candid > 0").cache()
+    batch_of = lambda alerts, number: (lambda built: built[1](built[0], number))(archive.build(alerts, context, target))  # noqa: E731
+    batch_of(one, 0)
+    [(key, cells)] = [row for row in client.scan("ztf") if not row[0].startswith(b"schema_")]
+    assert b"d:gcvs" in cells
+    client.write("ztf", [Row(key, 1, {b"a:note": b"kept"})])
+    later = one.withColumns(
+        {
+            "brokerEndProcessTimestamp": F.lit(datetime(2026, 3, 23, tzinfo=UTC)),
+            "gcvs": F.lit(None).cast("string"),
+            "nalerthist": F.lit(9),
+        }
+    )
+    batch_of(later, 1)
+    anew = client.row("ztf", key)
+    assert set(cells) - set(anew) == {b"d:gcvs"}
+    assert anew[b"d:nalerthist"] == struct.pack(">i", 9)
+    assert anew[b"a:note"] == b"kept"
+    batch_of(one, 2)  # the old batch once more: the newer content stays
+    assert client.row("ztf", key) == anew
+
+
+def test_the_last_alert_of_an_object_has_the_row_they_share(spark, context, client):
+    one = science(spark).limit(1)
+    several = one.crossJoin(spark.createDataFrame([(days,) for days in (2, 0, 3, 1)], "days int")).withColumns(
+        {
+            "candid": F.expr("candid + days"),
+            "candidate": F.col("candidate").withField("jd", F.expr("candidate.jd + days")).withField("drb", F.expr("if(days = 3, null, 0.5)")),
+        }
+    )
+    alerts, batch = archive.build(several.repartition(4), context, archive.place(context.settings))
+    batch(alerts, 0)
+    assert client.count("ztf") == 4
+    [(_, cells)] = [row for row in client.scan("ztf.pixel128") if not row[0].startswith(b"schema_")]
+    last = several.where("days = 3").first()
+    assert struct.unpack(">q", cells[b"i:candid"])[0] == last["candid"]
+    assert b"i:drb" not in cells
+    assert archive.counts(context.settings) == (4, {"ztf": 4, "ztf.pixel128": 1})
+
+
+def test_own_modules_have_a_column_too(spark, context, client, tmp_path):
+    (tmp_path / "own.py").write_text(
+        "from fink_broker.science import outputs\n@outputs(brightness='array<int>')\ndef brightness(magpsf):\n    return magpsf\n", encoding="utf-8"
+    )
+    settings = Settings.model_validate(
+        context.settings.model_dump()
+        | {"modules": [{"name": "brightness", "file": tmp_path / "own.py"}], "raw2science": {"modules": ["brightness"]}}
+    )
+    own = Context(spark, settings, ZTF)
+    alerts, batch = archive.build(science(spark).limit(1).withColumn("brightness", F.expr("array(1, 2)")), own, archive.place(settings))
+    batch(alerts, 0)
+    stored = dict(client.scan("ztf"))
+    assert stored.pop(b"schema_5.0.0_5.0.0")[b"d:brightness"] == b"string"
+    [cells] = stored.values()
+    assert cells[b"d:brightness"] == b"[1, 2]"
+
+
+def test_tables_have_a_family_for_annotations(client):
+    client.create({"one": ("i", "d")})
+    client.create({"one": ("i", "d")})
+    assert client.tables() == ["one"]
+    families = client._ask(lambda connection: connection.table(client._full("one")).families())
+    assert {name.decode().rstrip(":") for name in families} == {"i", "d", "a"}
+
+
+def test_no_version_lies_in_the_future(client):
+    client.create({"one": ("i",)})
+    now = time.time_ns() // 1_000_000
+    client.write("one", [Row(b"key", now + 3_600_000, {b"i:x": b"1"})])
+    [version] = client._ask(lambda connection: connection.table(client._full("one")).cells(b"key", b"i:x", include_timestamp=True))
+    assert now <= version[1] <= time.time_ns() // 1_000_000
+
+
+def test_a_broken_connection_is_opened_again(client):
+    client.create({"one": ("i",)})
+    assert client._connection is not None
+    client._connection.transport.close()
+    client.write("one", [Row(f"key{n}".encode(), n + 1, {b"i:x": b"1", b"i:y": b"2"}) for n in range(2_500)])
+    assert client.count("one") == 2_500
+
+
+def test_who_is_not_there_is_waited_for_and_then_named(settings, spark, context, hbase_server):
+    with pytest.raises(ServerUnavailable, match=r"HBase at 127.0.0.1:1 did not answer within 0.5 s"):
+        wait_for("127.0.0.1", 1, 0.5)
+    alerts, batch = archive.build(science(spark), context, archive.place(context.settings))
+    gone = archive._write(Place("127.0.0.1", 1, patience_s=0.4), tuple(table.name for table in ZTF.tables))
+    with pytest.raises(Exception, match="ServerUnavailable") as error:
+        alerts.mapInArrow(gone, "what string, name string, n long").collect()
+    with pytest.raises(ServerUnavailable, match=r"within 20 s: is it running\?"):
+        archive.recover(context, error.value)
+    assert archive.recover(context, ValueError("something else")) is None
+    assert callable(batch)
