@@ -16,7 +16,8 @@ SURVEY = Survey(
     night="date_format(date_from_unix_date(cast(floor(candidate.jd - 2400000.5) - 40587 as int)), 'yyyyMMdd')",
     checks={
         "candid is missing or not positive": "candid > 0",
-        "objectId is missing or not a ZTF name": "objectId rlike '^ZTF[0-9]{2}[a-z]{7}$'",
+        # $ would let a line feed at the end pass, into row keys and file names.
+        "objectId is missing or not a ZTF name": "objectId rlike '^ZTF[0-9]{2}[a-z]{7}$' and length(objectId) = 12",
         # ZTF saw first light in 2017; JD 2455197.5 is 2010-01-01, JD 2488069.5 is 2100-01-01.
         "candidate.jd is out of range": "candidate.jd between 2455197.5 and 2488069.5",
         "candidate.ra is out of range": "candidate.ra >= 0 and candidate.ra < 360",
