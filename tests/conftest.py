@@ -1,14 +1,33 @@
-"""Fixtures that all tests share: settings with a temporary HOME, and the real servers in it."""
+"""Fixtures that all tests share: alerts, settings with a temporary HOME, one Spark session, and the real servers."""
 
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
-from fink_broker.config import HBase, Kafka, KafkaServer, Settings
+from datasim import TEMPLATES
+from fink_broker.config import CHECKOUT, HBase, Kafka, KafkaServer, Settings
 from fink_broker.infra import hbase, kafka, processes
 from fink_broker.infra.processes import Running
 from fink_broker.session import session
+
+
+@pytest.fixture(scope="session")
+def templates() -> list[dict[str, Any]]:
+    """The real alerts that are part of the project."""
+    return pq.read_table(TEMPLATES).to_pylist()
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Real packets of all schema versions, which are not part of the project."""
+    folder = CHECKOUT.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"no real packets of all schema versions: {folder} is missing")
+    return folder
 
 
 @pytest.fixture(scope="session")
