@@ -9,6 +9,7 @@ Avro = Any  # a parsed Avro schema: str, dict or list (union)
 
 # Widest last, see the promotions of the Avro specification 1.12, "Schema Resolution".
 _NUMBERS = ("int", "long", "float", "double")
+_INNER = {"array": "items", "map": "values"}
 
 
 def reader_schema(writers: Iterable[Avro]) -> dict[str, Any]:
@@ -45,10 +46,8 @@ def _resolve(schema: Avro, named: dict[str, Avro], space: str = "") -> Avro:
     kind = schema["type"]
     if isinstance(kind, dict | list):
         return _resolve(kind, named, space)
-    if kind == "array":
-        return {"type": "array", "items": _resolve(schema["items"], named, space)}
-    if kind == "map":
-        return {"type": "map", "values": _resolve(schema["values"], named, space)}
+    if kind in _INNER:
+        return {"type": kind, _INNER[kind]: _resolve(schema[_INNER[kind]], named, space)}
     if kind not in ("record", "enum", "fixed"):
         return _resolve(kind, named, space) if kind in named else schema if "logicalType" in schema else kind
     name = schema["name"]
@@ -76,14 +75,15 @@ def _merge(schemas: Sequence[Avro], path: str) -> Avro:
         kind = kinds[0]
         if kind == "record":
             return _merge_records(branches, path)
-        if kind in ("array", "map"):
-            inner = "items" if kind == "array" else "values"
+        if kind in _INNER:
+            inner = _INNER[kind]
             nullable = any(isinstance(branch[inner], list) and "null" in branch[inner] for branch in branches)
             merged = _merge([branch[inner] for branch in branches], path)
             return {"type": kind, inner: ["null", merged] if nullable else merged}
         return branches[0]
     if all(kind in _NUMBERS for kind in kinds):
-        return max(kinds, key=_NUMBERS.index)
+        # Avro would read an integer as a float, but a float does not hold every int.
+        return "double" if "float" in kinds and len(kinds) > 1 else max(kinds, key=_NUMBERS.index)
     raise TypeError(f"field {path} is {' and '.join(map(str, kinds))} in different schemas: no type reads both")
 
 
