@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
+from pyspark.sql.pandas.functions import pandas_udf
 
 from fink_broker.filters import Filter
 from fink_broker.surveys import Survey
@@ -40,7 +41,7 @@ def with_topics(alerts: DataFrame, filters: Sequence[Filter], survey: Survey) ->
         return selected(functions, dict(zip(names, columns, strict=True)), survey)
 
     select.__annotations__ = {"columns": pd.Series, "return": pd.Series}
-    by_function = F.pandas_udf(select, "array<string>")(*[named(name, survey, alerts.schema) for name in names])  # type: ignore[call-overload]
+    by_function = pandas_udf(select, "array<string>")(*[named(name, survey, alerts.schema) for name in names])  # type: ignore[call-overload]
     return alerts.withColumn("topics", F.concat(by_sql, by_function))
 
 
@@ -77,7 +78,7 @@ def _mask(one: Filter, arguments: list[pd.Series], length: int) -> np.ndarray:
         for row in range(length):
             try:
                 mask[row] = _booleans(function(*[argument.iloc[row : row + 1] for argument in arguments]), 1)[0]
-            except Exception:  # noqa: BLE001 - not selected
+            except Exception:
                 log.warning("the filter %s raised", one.name, exc_info=True)
         return mask
 

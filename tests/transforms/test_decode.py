@@ -215,7 +215,9 @@ def test_a_fast_plan_stops_at_an_unknown_header(templates, messages):
 def test_each_schema_is_decoded_once_whatever_is_asked_of_the_result(spark, messages, templates, slow):
     """A filter on a decoded column must not bring a second decode into the plan."""
     codec = stream2raw.codec(SURVEY, 16_000_000, slow=slow)
-    from_kafka = messages([]).selectExpr("value", "'t' as topic", "0 as partition", "cast(number as bigint) as offset", "now() as kafkaTimestamp")
+    from_kafka = messages([]).selectExpr(
+        "value", "'t' as topic", "0 as partition", "cast(number as bigint) as offset", "now() as kafkaTimestamp"
+    )
     alerts = stream2raw.build(from_kafka, SURVEY, codec)
     asked = alerts.where("candidate.magpsf < 30 and objectId like 'ZTF%' and reason is null").select("candid", "candidate", "night")
     spark.conf.set("spark.sql.debug.maxToStringFields", 10_000)
