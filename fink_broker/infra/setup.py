@@ -168,7 +168,7 @@ class Setup:
             raise FinkError(explain(self.log, "pip failed"))
         if part == "packages":
             # Here, because where PYTHONDONTWRITEBYTECODE is set every start would compile them; their tests are not needed.
-            runner([str(self.python), "-m", "compileall", "-q", "-j2", r"-x=/(tests?|pyspark)/", str(self._venv / "lib")])
+            runner([str(self.python), "-m", "compileall", "-q", "-j2", "-x", r"/(tests?|pyspark)/", str(self._venv / "lib")])
         _write(done, "")
         progress.done(title)
 
