@@ -89,7 +89,10 @@ def _foreground(entries: Sequence[ServiceEntry], arguments: argparse.Namespace, 
         from fink_broker.services import runner
 
         options = RunOptions(once=arguments.once, night=arguments.night, simulator=arguments.simulator)
-        runner.run(streams, settings, options, arguments.exit_after)
+        names = ", ".join(entry.name for entry in streams)
+        print(f"{names} starting; log: {settings.log(entries[0].name)}; Ctrl-C ends", flush=True)
+        runner.run(streams, settings, options, runner.Stop(arguments.exit_after), lambda _: print(f"{names} started", flush=True))
+        print(f"{names} ended", flush=True)
     return 0
 
 

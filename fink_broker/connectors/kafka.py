@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql.streaming import DataStreamWriter
+from pyspark.sql.streaming.readwriter import DataStreamWriter
 
 from fink_broker.errors import ServerUnavailable
 from fink_broker.infra.retry import patiently
@@ -152,14 +153,13 @@ def read_all(address: str, topic: str) -> Iterator[Message]:
             consumer.assign([TopicPartition(topic, partition, low)])
             position = low
             while position < high:
-                messages = consumer.consume(500, timeout=_ANSWER_S)
-                if not messages:
+                message = consumer.poll(_ANSWER_S)
+                if message is None:
                     raise ServerUnavailable(f"Kafka at {address} does not give the messages of {topic} from offset {position} on")
-                for message in messages:
-                    if message.error():
-                        raise KafkaException(message.error())
-                    position = (message.offset() or 0) + 1
-                    yield message
+                if message.error():
+                    raise KafkaException(message.error())
+                position = (message.offset() or 0) + 1
+                yield message
 
 
 _ANSWER_S = 10.0

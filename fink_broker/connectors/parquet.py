@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlparse
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql.streaming import DataStreamWriter
+from pyspark.sql.streaming.readwriter import DataStreamWriter
 from pyspark.sql.types import StructType
 
 from fink_broker.connectors.sparklog import entries, newest
@@ -24,7 +24,7 @@ from fink_broker.errors import ConfigError
 LOG = "_spark_metadata"
 
 
-def stream(spark: SparkSession, folder: Path, schema: StructType, max_files: int) -> DataFrame:
+def stream(spark: SparkSession, folder: Path, schema: StructType, max_files: int, partitions: Sequence[str] = ("night",)) -> DataFrame:
     """Stream of the alerts in a folder that another service writes, from the first file on.
 
     Parameters
@@ -37,9 +37,14 @@ def stream(spark: SparkSession, folder: Path, schema: StructType, max_files: int
         Its columns, those of its partitions among them.
     max_files : int
         Files a batch takes at most, so that a backlog comes in pieces.
+    partitions : sequence of str
+        Columns by which the folder is partitioned, in the order of its paths. They come last: Spark puts the partitions that it
+        finds in a batch last too, but matches columns by position, and knows no partitions if there are none when the query starts.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    return spark.readStream.schema(schema).option("maxFilesPerTrigger", max_files).parquet(str(folder))
+    last = [schema[name] for name in partitions]
+    ordered = StructType([field for field in schema.fields if field.name not in partitions] + last)
+    return spark.readStream.schema(ordered).option("maxFilesPerTrigger", max_files).parquet(str(folder)).select(*schema.names)
 
 
 def sink(alerts: DataFrame, folder: Path, checkpoint: Path, partitions: Sequence[str]) -> DataStreamWriter:
@@ -65,9 +70,13 @@ def _belong_together(folder: Path, checkpoint: Path) -> None:
     written = newest(folder / LOG)
     planned, done = newest(checkpoint / "offsets"), newest(checkpoint / "commits")
     if written > planned:
-        raise ConfigError(f"{folder} has {written + 1} batches but the checkpoint {checkpoint} knows {planned + 1}: put the checkpoint back, or move both away")
+        raise ConfigError(
+            f"{folder} has {written + 1} batches but the checkpoint {checkpoint} knows {planned + 1}: put the checkpoint back, or move both away"
+        )
     if done > written:
-        raise ConfigError(f"the checkpoint {checkpoint} has {done + 1} batches but {folder} only {written + 1}: put the folder back, or move both away")
+        raise ConfigError(
+            f"the checkpoint {checkpoint} has {done + 1} batches but {folder} only {written + 1}: put the folder back, or move both away"
+        )
 
 
 @dataclass(frozen=True)
@@ -85,16 +94,12 @@ class File:
     @cached_property
     def rows(self) -> int:
         """Number of rows, from the footer."""
-        return int(pq.read_metadata(self.path).num_rows)  # type: ignore[no-untyped-call]
+        return int(pq.read_metadata(self.path).num_rows)
 
 
 def committed(folder: Path) -> list[File]:
     """The files that the sink's log names, in the order of their batches."""
-    return [
-        File(number, local_path(entry["path"]))
-        for number, entry in entries(folder / LOG)
-        if entry.get("action", "add") == "add"
-    ]
+    return [File(number, local_path(entry["path"])) for number, entry in entries(folder / LOG) if entry.get("action", "add") == "add"]
 
 
 def local_path(uri: str) -> Path:
@@ -105,4 +110,4 @@ def local_path(uri: str) -> Path:
 def read(files: Sequence[File], columns: Sequence[str]) -> Iterator[pa.Table]:
     """Some columns of committed files (dotted names reach into structs), one table a file."""
     for file in files:
-        yield pq.ParquetFile(file.path).read(columns=list(columns))  # type: ignore[no-untyped-call]
+        yield pq.ParquetFile(file.path).read(columns=list(columns))

@@ -42,7 +42,9 @@ def patiently(ask: Callable[[], T], faults: tuple[type[Exception], ...], seconds
         except faults as fault:
             left = deadline - time.monotonic()
             if left <= 0:
-                raise ServerUnavailable(f"{what} did not answer within {seconds:g} s: is it running? ([wait] seconds sets how long to try)") from fault
+                raise ServerUnavailable(
+                    f"{what} did not answer within {seconds:g} s: is it running? ([wait] seconds sets how long to try)"
+                ) from fault
             log.info("%s does not answer: %s", what, fault)
             if not told and pause > 1:
                 print(f"waiting for {what} (at most {seconds:g} s) ...", file=sys.stderr, flush=True)

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -58,7 +59,7 @@ def intake(settings: Settings, night: str | None = None) -> Counts:
     given = sum(file.rows for file in files if file.partition["status"] == "ok")
     reasons: Counter[str] = Counter()
     for table in parquet.read([file for file in files if file.partition["status"] == "rejected"], ["reason"]):
-        reasons.update(table["reason"].to_pylist())
+        reasons.update(str(reason) for reason in table["reason"].to_pylist())
     if night:
         return Counts(given + reasons.total(), given, dict(reasons))
     return Counts(_messages(settings.checkpoint("stream2raw"), newest(settings.raw / parquet.LOG)), given, dict(reasons))
@@ -88,20 +89,19 @@ def science(settings: Settings, survey: Survey, night: str | None = None) -> Cou
     dropped = {"cut": total - len(ids), "duplicate": len(ids) - len(np.unique(ids))}
     errors: Counter[str] = Counter()
     for table in parquet.read(made, ["science_errors"]):
-        for texts in table["science_errors"].drop_null().to_pylist():
-            errors.update(text.partition(":")[0] for text in texts)
+        errors.update(text.partition(":")[0] for texts in table["science_errors"].to_pylist() for text in texts or ())
     lag = sum(file.rows for file in raw) - total
     return Counts(total, sum(file.rows for file in made), dropped, lag, dict(errors))
 
 
-def _passes(table: pa.Table, survey: Survey) -> pa.ChunkedArray:
-    met: pa.ChunkedArray = pa.chunked_array([pa.repeat(True, table.num_rows)])
+def _passes(table: pa.Table, survey: Survey) -> Any:
+    met: Any = pa.chunked_array([pa.repeat(True, table.num_rows)])
     for cut in survey.quality.values():
         outer, *inner = cut.column.split(".")
         column = pc.struct_field(table[outer], inner) if inner else table[outer]
         # As doubles, as Spark compares: a float of 0.7 is less than 0.7.
         met = pc.and_(met, _COMPARE[cut.operator](pc.cast(column, pa.float64()), pa.scalar(cut.value, pa.float64())))
-    return pc.fill_null(met, False)
+    return pc.fill_null(met, pa.scalar(False))
 
 
 def reader(settings: Settings, service: str, night: str | None = None) -> Counts:

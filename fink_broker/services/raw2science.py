@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
-from pyspark.sql.streaming import StreamingQuery
+from pyspark.sql.streaming.query import StreamingQuery
 from pyspark.sql.types import StructType
 
 from fink_broker import __version__
@@ -57,7 +57,7 @@ def start(context: Context) -> StreamingQuery:
     """Start the query."""
     settings = context.settings.raw2science
     raw_schema = stream2raw.schema(context.spark, context.survey)
-    raw = parquet.stream(context.spark, context.settings.raw, raw_schema, settings.max_files_per_trigger)
+    raw = parquet.stream(context.spark, context.settings.raw, raw_schema, settings.max_files_per_trigger, stream2raw.PARTITIONS)
     sink = parquet.sink(_build(context, raw), context.settings.science, context.settings.checkpoint(NAME), ["night"])
     return sink.queryName(NAME).trigger(**trigger(context.options, settings.trigger_seconds)).start()
 

@@ -6,22 +6,22 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from types import FrameType
 from typing import NoReturn
 
 from pyspark.errors import StreamingQueryException
-from pyspark.sql.streaming import StreamingQuery
+from pyspark.sql.streaming.query import StreamingQuery
 
 from fink_broker import surveys
 from fink_broker.config import Settings
 from fink_broker.connectors import hbase, kafka
 from fink_broker.errors import FinkError, ServerUnavailable
+from fink_broker.infra import hbase as hbase_server
 from fink_broker.infra import kafka as kafka_server
 from fink_broker.infra import processes
 from fink_broker.infra.retry import patiently
-from fink_broker.services import archive
 from fink_broker.services.context import Context, RunOptions
 from fink_broker.services.registry import Need, ServiceEntry
 from fink_broker.session import session
@@ -60,7 +60,13 @@ class Stop:
                 signal.signal(number, handler)
 
 
-def run(entries: Sequence[ServiceEntry], settings: Settings, options: RunOptions, exit_after: float | None = None) -> None:
+def run(
+    entries: Sequence[ServiceEntry],
+    settings: Settings,
+    options: RunOptions,
+    stop: Stop | None = None,
+    started: Callable[[Context], None] | None = None,
+) -> None:
     """Run streaming services in one Spark application until they end or are asked to.
 
     Parameters
@@ -71,16 +77,17 @@ def run(entries: Sequence[ServiceEntry], settings: Settings, options: RunOptions
         Configuration.
     options : RunOptions
         With `once` each runs to its end before the next starts: started together, the later ones would find nothing.
-    exit_after : float, optional
-        End after so many seconds.
+    stop : Stop, optional
+        Ends the application, beside the signals.
+    started : callable, optional
+        Called once the queries of the last (without `once`, the only) group have started.
 
     Raises
     ------
     FinkError
         A query died, a server does not answer, or a service runs already.
     """
-    stop = Stop(exit_after)
-    names = ", ".join(entry.name for entry in entries)
+    stop = stop or Stop()
     with ExitStack() as stack:
         stack.enter_context(stop.on_signals())
         for entry in entries:
@@ -92,12 +99,13 @@ def run(entries: Sequence[ServiceEntry], settings: Settings, options: RunOptions
         stack.callback(spark.stop)
         stack.enter_context(stop.on_signals())  # again: PySpark has set its own
         context = Context(spark, settings, surveys.get(settings.survey), options)
-        print(f"{names} started; log: {settings.log(entries[0].name)}; Ctrl-C ends", flush=True)
         groups = [[entry] for entry in entries] if options.once else [list(entries)]
         for group in groups:
-            if not watch([_Watched(entry, context) for entry in group], stop):
+            watched = [_Watched(entry, context) for entry in group]
+            if started is not None and group is groups[-1]:
+                started(context)
+            if not watch(watched, stop):
                 break
-        print(f"{names} ended", flush=True)
 
 
 class _Watched:
@@ -162,7 +170,7 @@ def watch(watched: Sequence[_Watched], stop: Stop) -> bool:
         One of them died; the others have been finished.
     """
     try:
-        while not all([one.ended() for one in watched]):
+        while [one for one in watched if not one.ended()]:
             if stop.wait(_POLL_S):
                 return False
         return True
@@ -181,7 +189,8 @@ def wait_for(need: Need, settings: Settings, options: RunOptions) -> None:
     """
     seconds = settings.wait.seconds
     if need == "hbase":
-        hbase.wait_for(patiently(lambda: archive.place(settings), (ServerUnavailable,), seconds, "the embedded HBase"))
+        host, port = patiently(lambda: hbase_server.address(settings), (ServerUnavailable,), seconds, "the embedded HBase")
+        hbase.wait_for(host, port, seconds)
         return
     end = settings.kafka.input if need == "kafka-input" else settings.kafka.output
     servers = "local" if options.simulator else end.servers

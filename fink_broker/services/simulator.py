@@ -106,14 +106,23 @@ def messages(settings: Settings, night: str, count: int) -> Iterator[bytes]:
     """
     simulator = settings.simulator
     schema: WriterSchema = writer_schema(simulator.schema_version)
-    path = settings.below_checkout(simulator.templates)
-    known = templates(path)
-    night_of_alerts = alerts(known, count, night, seed=simulator.seed, schema_version=simulator.schema_version, burst=simulator.burst)
     try:
-        for alert in night_of_alerts:
+        for alert in _alerts(settings, night, count):
             yield container(alert, schema)
     except (KeyError, TypeError, ValueError) as error:
+        path = settings.below_checkout(simulator.templates)
         raise ConfigError(f"the templates {path} do not fit schema {simulator.schema_version}: {error}") from error
+
+
+def ids(settings: Settings, night: str, count: int | None = None) -> list[int]:
+    """The `candid` of each alert of a night that `send` sends."""
+    return [alert["candid"] for alert in _alerts(settings, night, settings.simulator.alerts if count is None else count)]
+
+
+def _alerts(settings: Settings, night: str, count: int) -> Iterator[dict[str, Any]]:
+    simulator = settings.simulator
+    known = templates(settings.below_checkout(simulator.templates))
+    return alerts(known, count, night, seed=simulator.seed, schema_version=simulator.schema_version, burst=simulator.burst)
 
 
 def send(settings: Settings, night: str | None = None, count: int | None = None) -> Sent:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql.streaming import StreamingQuery
+from pyspark.sql.streaming.query import StreamingQuery
 from pyspark.sql.types import StructType
 
 from fink_broker.connectors import kafka, parquet
@@ -15,7 +15,8 @@ from fink_broker.transforms.decode import SLOW_NEEDED, Codec, decode, writers_of
 from fink_broker.transforms.provenance import with_ingest_time, with_night
 
 NAME = "stream2raw"
-OK, REJECTED = "ok", "rejected"
+OK = "ok"
+PARTITIONS = ("status", "night")
 
 
 def build(messages: DataFrame, survey: Survey, codec: Codec, night: str | None = None) -> DataFrame:
@@ -72,5 +73,5 @@ def _start(context: Context, *, slow: bool) -> StreamingQuery:
         context.spark, address(settings, servers), topics, source.starting_offsets, settings.stream2raw.max_alerts_per_trigger
     )
     raw = build(messages, survey, codec(survey, settings.stream2raw.max_message_bytes, slow=slow), options.night)
-    sink = parquet.sink(raw, settings.raw, settings.checkpoint(NAME), ["status", "night"])
+    sink = parquet.sink(raw, settings.raw, settings.checkpoint(NAME), PARTITIONS)
     return sink.queryName(NAME).trigger(**trigger(options, settings.stream2raw.trigger_seconds)).start()

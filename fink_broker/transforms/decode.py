@@ -9,15 +9,15 @@ Spark's `from_avro`. Anything else that may be a container takes the slow way, t
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from functools import cached_property, reduce
 
 import pandas as pd
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.avro.functions import from_avro
+from pyspark.sql.pandas.functions import pandas_udf
 from pyspark.sql.types import ArrayType, BinaryType, DataType, StringType, StructField, StructType
 
 from fink_broker.connectors import avro
@@ -149,9 +149,7 @@ def _varint_length() -> Column:
 def _is_fast() -> Column:
     """Whether the container says of itself what was supposed: one record, of that size, the same sync marker at its end."""
     head, varint, body = F.col("head"), F.col("varint"), F.col("body")
-    digits = [
-        F.shiftright(body * 2, 7 * i).bitwiseAND(0x7F) + F.when(varint > i + 1, 0x80).otherwise(0) for i in range(4)
-    ]
+    digits = [F.shiftright(body * 2, 7 * i).bitwiseAND(0x7F) + F.when(varint > i + 1, 0x80).otherwise(0) for i in range(4)]
     said = F.hex(F.substring("value", head + SYNC + 1, varint + 1))
     expected = F.concat(F.lit("02"), *[F.when(varint > i, F.lpad(F.hex(digit), 2, "0")).otherwise("") for i, digit in enumerate(digits)])
     sync = F.substring("value", head + 1, F.lit(SYNC)) == F.substring("value", F.lit(-SYNC), F.lit(SYNC))
@@ -171,7 +169,7 @@ def _slow(codec: Codec) -> Column:
         return pd.DataFrame([recode(value, reader) for value in values], columns=["body", "reason"])
 
     # Fed with nulls where it is not needed: `when(needs, udf(value))` would run it for every row.
-    return F.pandas_udf(slowly, _SLOW_TYPE)(F.when(needs, F.col("value")))  # type: ignore[call-overload,no-any-return]
+    return pandas_udf(slowly, _SLOW_TYPE)(F.when(needs, F.col("value")))  # type: ignore[call-overload,no-any-return]
 
 
 def _alert(codec: Codec) -> Column:
@@ -197,26 +195,19 @@ def _reason(checks: Mapping[str, str], schema: StructType, fields: Sequence[str]
 
 def _strings_are_utf8(schema: StructType, fields: Sequence[str]) -> Column:
     """Spark and Parquet carry any bytes as a string; pandas, pyarrow and fastavro refuse them later, in every service."""
+    return _all(_utf8(F.col(name), schema[name].dataType) for name in fields if _contains_text(schema[name].dataType))
+
+
+def _utf8(column: Column, kind: DataType) -> Column:
     sound = F.lit(True)
-    for name in fields:
-        check = _utf8(F.col(name), schema[name].dataType)
-        if check is not None:
-            sound = sound & F.coalesce(check, F.lit(True))
-    return sound
-
-
-def _utf8(column: Column, kind: DataType) -> Column | None:
     if isinstance(kind, StringType):
-        return F.is_valid_utf8(column)
-    if isinstance(kind, StructType):
-        checks = [check for field in kind.fields if (check := _utf8(column[field.name], field.dataType)) is not None]
-        return _all([F.coalesce(check, F.lit(True)) for check in checks])
-    if isinstance(kind, ArrayType):
-        inner: Any = kind.elementType
-        probe = _utf8(F.lit(None), inner) if isinstance(inner, StringType) else _contains_text(inner)
-        if probe:
-            return F.forall(column, lambda item: F.coalesce(_utf8(item, inner), F.lit(True)))
-    return None
+        sound = F.is_valid_utf8(column)
+    elif isinstance(kind, StructType):
+        sound = _all(_utf8(column[field.name], field.dataType) for field in kind.fields if _contains_text(field.dataType))
+    elif isinstance(kind, ArrayType):
+        inner = kind.elementType
+        sound = F.forall(column, lambda item: _utf8(item, inner))
+    return F.coalesce(sound, F.lit(True))
 
 
 def _contains_text(kind: DataType) -> bool:
@@ -225,8 +216,5 @@ def _contains_text(kind: DataType) -> bool:
     return _contains_text(kind.elementType) if isinstance(kind, ArrayType) else isinstance(kind, StringType)
 
 
-def _all(checks: Sequence[Column]) -> Column | None:
-    result: Column | None = None
-    for check in checks:
-        result = check if result is None else result & check
-    return result
+def _all(checks: Iterable[Column]) -> Column:
+    return reduce(lambda one, other: one & other, checks, F.lit(True))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -67,7 +68,7 @@ def selected(filters: Sequence[Filter], columns: dict[str, pd.Series], survey: S
     return pd.Series([[t for t, hit in zip(topics, row, strict=True) if hit] for row in zip(*masks.values(), strict=True)], index=index)
 
 
-def _mask(one: Filter, arguments: list[pd.Series], length: int) -> np.ndarray:
+def _mask(one: Filter, arguments: list[pd.Series], length: int) -> Any:
     assert one.reference is not None
     function = one.reference.load()
     try:
@@ -83,8 +84,8 @@ def _mask(one: Filter, arguments: list[pd.Series], length: int) -> np.ndarray:
         return mask
 
 
-def _booleans(result: object, length: int) -> np.ndarray:
-    mask = pd.Series(result).fillna(False).to_numpy(dtype=bool)  # type: ignore[call-overload]
+def _booleans(result: Any, length: int) -> Any:
+    mask = pd.Series(result).fillna(value=False).to_numpy(dtype=bool)
     if len(mask) != length:
         raise ValueError(f"returned {len(mask)} values for {length} alerts")
-    return mask  # type: ignore[no-any-return]
+    return mask

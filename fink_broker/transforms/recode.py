@@ -37,11 +37,12 @@ def recode(value: bytes | None, reader: str) -> tuple[bytes | None, str | None]:
         records = list(itertools.islice(fastavro.reader(io.BytesIO(value)), 2))
         if len(records) != 1:
             return None, "a container of several records" if records else "a container without a record"
+        record: Any = records[0]
         fields = [field["name"] for field in _parsed(reader)["fields"]]
-        if not any(name in records[0] for name in fields):
+        if not any(name in record for name in fields):
             return None, f"not an alert: it has none of the fields {', '.join(fields)}"[:200]
         body = io.BytesIO()
-        fastavro.schemaless_writer(body, _parsed(reader), records[0])
+        fastavro.schemaless_writer(body, _parsed(reader), record)
     # Hostile bytes make fastavro raise nearly anything; whatever it is, it is the reason that is kept with the message.
     except Exception as error:  # noqa: BLE001
         detail = " ".join(str(error).split())[:200]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
+from pyspark.sql.pandas.functions import pandas_udf
 from pyspark.sql.types import StructType
 
 from fink_broker.science import Module
@@ -39,9 +40,7 @@ def with_science(alerts: DataFrame, modules: Sequence[Module], survey: Survey) -
     if not modules:
         now = F.current_timestamp()
         errors = F.lit(None).cast("array<string>")
-        return alerts.withColumns(
-            {"brokerStartProcessTimestamp": now, "brokerEndProcessTimestamp": now, "science_errors": errors}
-        )
+        return alerts.withColumns({"brokerStartProcessTimestamp": now, "brokerEndProcessTimestamp": now, "science_errors": errors})
     names = list(dict.fromkeys(name for module in modules for name in module.arguments))
     types = {name: kind for module in modules for name, kind in module.outputs.items()}
     kind = ", ".join(f"`{name}` {kind}" for name, kind in types.items())
@@ -52,11 +51,9 @@ def with_science(alerts: DataFrame, modules: Sequence[Module], survey: Survey) -
 
     # PySpark reads the kind of a pandas UDF from its annotations, which `from __future__` turns into text.
     one_pass.__annotations__ = {"columns": pd.Series, "return": pd.DataFrame}
-    schema = StructType.fromDDL(kind)
-    science = F.pandas_udf(one_pass, schema)(*[named(name, survey, alerts.schema) for name in names])  # type: ignore[call-overload]
-    return alerts.withColumn("_science", science).select(
-        *alerts.columns, *[F.col("_science")[name].alias(name) for name in schema.names]
-    )
+    schema = cast("StructType", StructType.fromDDL(kind))
+    science = pandas_udf(one_pass, schema)(*[named(name, survey, alerts.schema) for name in names])  # type: ignore[call-overload]
+    return alerts.withColumn("_science", science).select(*alerts.columns, *[F.col("_science")[name].alias(name) for name in schema.names])
 
 
 def run(modules: Sequence[Module], columns: Columns) -> pd.DataFrame:
@@ -76,7 +73,7 @@ def run(modules: Sequence[Module], columns: Columns) -> pd.DataFrame:
     """
     started = pd.Timestamp(time.time(), unit="s")
     index = next(iter(columns.values())).index
-    errors = pd.Series([None] * len(index), index=index, dtype=object)
+    errors: list[list[str] | None] = [None] * len(index)
     results: dict[str, Any] = {}
     for module in modules:
         function = module.reference.load()
@@ -87,10 +84,10 @@ def run(modules: Sequence[Module], columns: Columns) -> pd.DataFrame:
         except Exception:  # noqa: BLE001
             values, faults = _by_row(function, arguments, module, index)
             for row, fault in faults.items():
-                errors.at[row] = [*(errors.at[row] or []), f"{module.name}: {fault}"]
+                errors[row] = [*(errors[row] or []), f"{module.name}: {fault}"]
         results |= {name: values[name] for name in module.outputs}
     times = {"brokerStartProcessTimestamp": started, "brokerEndProcessTimestamp": pd.Timestamp(time.time(), unit="s")}
-    return pd.DataFrame(results | times | {"science_errors": errors}, index=index)
+    return pd.DataFrame(results | times | {"science_errors": pd.Series(errors, index=index, dtype=object)}, index=index)
 
 
 def _table(result: Any, module: Module, index: pd.Index) -> pd.DataFrame:
@@ -107,13 +104,14 @@ def _table(result: Any, module: Module, index: pd.Index) -> pd.DataFrame:
 
 def _by_row(
     function: Callable[..., Any], arguments: Sequence[pd.Series], module: Module, index: pd.Index
-) -> tuple[pd.DataFrame, dict[Any, str]]:
-    rows, faults = [], {}
+) -> tuple[pd.DataFrame, dict[int, str]]:
+    rows: list[pd.DataFrame] = []
+    faults: dict[int, str] = {}
     for position, row in enumerate(index):
         try:
             one = [argument.iloc[position : position + 1] for argument in arguments]
             rows.append(_table(function(*one), module, index[position : position + 1]))
         except Exception as error:  # noqa: BLE001 - kept with the alert, see `run`
-            faults[row] = f"{type(error).__name__}: {error}"[:200]
+            faults[position] = f"{type(error).__name__}: {error}"[:200]
             rows.append(pd.DataFrame({name: [None] for name in module.outputs}, index=[row], dtype=object))
     return pd.concat([row.astype(object) for row in rows]), faults

@@ -1,0 +1,150 @@
+"""Proof by reading back: what lies on every output is compared, id by id, with what was sent."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+import fastavro
+import pyarrow.parquet as pq
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from fink_broker.config import Settings
+from fink_broker.connectors import kafka, parquet
+from fink_broker.connectors.hbase import SCHEMA_PREFIX, Client
+from fink_broker.filters import Filter, active
+from fink_broker.surveys import Survey
+from fink_broker.transforms.filters import with_topics
+from fink_broker.transforms.quality import passes
+from fink_broker.transforms.rows import ROW_KEY, rows
+
+
+@dataclass
+class Proof:
+    """What was found, and what does not agree.
+
+    Parameters
+    ----------
+    sent : list of int
+        Ids of the alerts that were sent.
+    topics, tables, archive : dict
+        Messages by topic, rows by HBase table, alerts in the Parquet archive by kind.
+    faults : list of str
+        One line for each thing that is missing, there twice, or there without reason.
+    first_message_s : float or None
+        When the first message came to a user's topic, Unix time in seconds.
+    """
+
+    sent: list[int]
+    topics: dict[str, int] = field(default_factory=dict)
+    tables: dict[str, int] = field(default_factory=dict)
+    archive: dict[str, int] = field(default_factory=dict)
+    faults: list[str] = field(default_factory=list)
+    first_message_s: float | None = None
+
+    def expect(self, what: str, found: Iterable[Any], expected: Iterable[Any]) -> None:
+        """Compare ids; each is expected once."""
+        found, expected = list(found), list(expected)
+        missing, strange, twice = set(expected) - set(found), set(found) - set(expected), len(found) - len(set(found))
+        for number, fault in ((len(missing), "missing"), (len(strange), "not expected"), (twice, "there more than once")):
+            if number:
+                self.faults.append(f"{what}: {number:,} {fault}, of {len(expected):,}")
+
+
+def parquet_folders(proof: Proof, spark: SparkSession, settings: Settings, survey: Survey) -> DataFrame:
+    """Compare raw with what was sent, science with what of it passes the cuts, the archive with both.
+
+    Returns
+    -------
+    DataFrame
+        The science alerts, for further comparison.
+    """
+    identity = F.col(survey.alert_id)
+    raw = spark.read.parquet(str(settings.raw)).where("status = 'ok'")
+    science = spark.read.parquet(str(settings.science))
+    # Read by pyarrow from the files that the sinks' logs name: not the way that wrote them.
+    raw_ids = _ids([file for file in parquet.committed(settings.raw) if file.partition["status"] == "ok"], survey.alert_id)
+    science_ids = _ids(parquet.committed(settings.science), survey.alert_id)
+    proof.expect("raw", raw_ids, proof.sent)
+    good = [row[0] for row in raw.where(passes(survey.cuts)).select(identity).distinct().collect()]
+    proof.expect("science", science_ids, good)
+    for kind, ids in (("raw", raw_ids), ("science", science_ids)):
+        files = sorted((settings.archive_folder / kind).rglob("*.parquet"))
+        archived = [one for file in files for one in pq.ParquetFile(file).read(columns=[survey.alert_id])[0].to_pylist()]
+        proof.archive[kind] = len(archived)
+        proof.expect(f"archive {kind}", archived, ids)
+    return science
+
+
+def _ids(files: Iterable[parquet.File], column: str) -> list[Any]:
+    return [one for table in parquet.read(list(files), [column]) for one in table[column].to_pylist()]
+
+
+def user_topics(proof: Proof, science: DataFrame, settings: Settings, survey: Survey, address: str) -> None:
+    """Consume and decode every message as fink-client does, and compare with what each filter selects of the science alerts."""
+    filters: list[Filter] = active(settings, survey)
+    expected: dict[str, list[int]] = {one.topic(survey): [] for one in filters}
+    selected = with_topics(science, filters, survey).select(survey.alert_id, F.explode("topics"))
+    for alert, topic in selected.collect():
+        expected[topic].append(alert)
+    times = []
+    for topic, ids in expected.items():
+        found = []
+        for message in kafka.read_all(address, topic):
+            key, value = message.key(), message.value()
+            assert isinstance(key, bytes) and isinstance(value, bytes)  # noqa: PT018 - for the types
+            record: Any = fastavro.schemaless_reader(io.BytesIO(value), _schema(key), None)
+            found.append(record[survey.alert_id])
+            times.append(message.timestamp()[1] / 1000)
+        proof.topics[topic] = len(found)
+        proof.expect(f"topic {topic}", found, ids)
+    proof.first_message_s = min(times, default=None)
+
+
+@cache
+def _schema(key: bytes) -> Any:
+    return fastavro.parse_schema(json.loads(key))
+
+
+def hbase_tables(proof: Proof, science: DataFrame, survey: Survey, client: Client) -> None:
+    """Scan every table and compare its row keys with those that the science alerts have."""
+    for table in survey.tables:
+        expected = {row[0] for row in rows(science, table, survey).select(ROW_KEY).collect()}
+        found = [key.decode() for key, _ in client.scan(table.name) if not key.startswith(SCHEMA_PREFIX)]
+        proof.tables[table.name] = len(found)
+        proof.expect(f"table {table.name}", found, expected)
+
+
+def prove(
+    sent: Iterable[int], spark: SparkSession, settings: Settings, survey: Survey, address: str, client: Client, say: Callable[[str], None]
+) -> Proof:
+    """Read every output back.
+
+    Parameters
+    ----------
+    sent : iterable of int
+        Ids of the alerts that were sent, sound and each once.
+    spark : SparkSession
+        Works out, in one batch over what lies in science, what topics and tables should hold.
+    settings, survey : Settings, Survey
+        Folders, filters, tables.
+    address : str
+        Kafka of the users' topics.
+    client : Client
+        HBase.
+    say : callable
+        Told what is being read.
+    """
+    proof = Proof(list(sent))
+    say("reading back raw, science and the archive")
+    science = parquet_folders(proof, spark, settings, survey)
+    say("consuming the users' topics")
+    user_topics(proof, science, settings, survey, address)
+    say("scanning the HBase tables")
+    hbase_tables(proof, science, survey, client)
+    return proof
