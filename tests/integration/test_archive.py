@@ -84,6 +84,12 @@ def run(context: Context) -> None:
     assert query.exception() is None
 
 
+def put(alerts: DataFrame, context: Context) -> None:
+    """Write one batch, without a stream."""
+    prepared, batch = archive.build(alerts, context, archive.place(context.settings))
+    batch(prepared, 0)
+
+
 def value(cell: bytes, kind: str) -> object:
     """A cell as HBase's Bytes reads it."""
     if kind in FORMATS:
@@ -142,17 +148,14 @@ def versions(client: Client) -> dict:
 
 
 def test_cells_have_the_time_of_processing_as_their_version(spark, context, client):
-    alerts, batch = archive.build(science(spark), context, archive.place(context.settings))
-    batch(alerts, 0)
+    put(science(spark), context)
     stored = {key: cells for key, cells in versions(client).items() if not key.startswith(b"schema_")}
     assert {version for cells in stored.values() for _, version in cells.values()} == {int(PROCESSED.timestamp() * 1000)}
 
 
 def test_a_cell_that_becomes_null_when_an_alert_is_processed_anew_is_deleted(spark, context, client):
-    target = archive.place(context.settings)
-    one = science(spark).limit(1).where("candid > 0").cache()
-    batch_of = lambda alerts, number: (lambda built: built[1](built[0], number))(archive.build(alerts, context, target))  # noqa: E731
-    batch_of(one, 0)
+    one = science(spark).limit(1)
+    put(one, context)
     [(key, cells)] = [row for row in client.scan("ztf") if not row[0].startswith(b"schema_")]
     assert b"d:gcvs" in cells
     client.write("ztf", [Row(key, 1, {b"a:note": b"kept"})])
@@ -163,12 +166,12 @@ def test_a_cell_that_becomes_null_when_an_alert_is_processed_anew_is_deleted(spa
             "nalerthist": F.lit(9),
         }
     )
-    batch_of(later, 1)
+    put(later, context)
     anew = client.row("ztf", key)
     assert set(cells) - set(anew) == {b"d:gcvs"}
     assert anew[b"d:nalerthist"] == struct.pack(">i", 9)
     assert anew[b"a:note"] == b"kept"
-    batch_of(one, 2)  # the old batch once more: the newer content stays
+    put(one, context)  # the old batch once more: the newer content stays
     assert client.row("ztf", key) == anew
 
 
@@ -177,11 +180,12 @@ def test_the_last_alert_of_an_object_has_the_row_they_share(spark, context, clie
     several = one.crossJoin(spark.createDataFrame([(days,) for days in (2, 0, 3, 1)], "days int")).withColumns(
         {
             "candid": F.expr("candid + days"),
-            "candidate": F.col("candidate").withField("jd", F.expr("candidate.jd + days")).withField("drb", F.expr("if(days = 3, null, 0.5)")),
+            "candidate": F.col("candidate")
+            .withField("jd", F.expr("candidate.jd + days"))
+            .withField("drb", F.expr("if(days = 3, null, 0.5)")),
         }
     )
-    alerts, batch = archive.build(several.repartition(4), context, archive.place(context.settings))
-    batch(alerts, 0)
+    put(several.repartition(4), context)
     assert client.count("ztf") == 4
     [(_, cells)] = [row for row in client.scan("ztf.pixel128") if not row[0].startswith(b"schema_")]
     last = several.where("days = 3").first()
@@ -191,16 +195,13 @@ def test_the_last_alert_of_an_object_has_the_row_they_share(spark, context, clie
 
 
 def test_own_modules_have_a_column_too(spark, context, client, tmp_path):
-    (tmp_path / "own.py").write_text(
-        "from fink_broker.science import outputs\n@outputs(brightness='array<int>')\ndef brightness(magpsf):\n    return magpsf\n", encoding="utf-8"
-    )
+    code = "from fink_broker.science import outputs\n@outputs(brightness='array<int>')\ndef brightness(magpsf):\n    return magpsf\n"
+    (tmp_path / "own.py").write_text(code, encoding="utf-8")
     settings = Settings.model_validate(
         context.settings.model_dump()
         | {"modules": [{"name": "brightness", "file": tmp_path / "own.py"}], "raw2science": {"modules": ["brightness"]}}
     )
-    own = Context(spark, settings, ZTF)
-    alerts, batch = archive.build(science(spark).limit(1).withColumn("brightness", F.expr("array(1, 2)")), own, archive.place(settings))
-    batch(alerts, 0)
+    put(science(spark).limit(1).withColumn("brightness", F.expr("array(1, 2)")), Context(spark, settings, ZTF))
     stored = dict(client.scan("ztf"))
     assert stored.pop(b"schema_5.0.0_5.0.0")[b"d:brightness"] == b"string"
     [cells] = stored.values()
@@ -234,11 +235,10 @@ def test_a_broken_connection_is_opened_again(client):
 def test_who_is_not_there_is_waited_for_and_then_named(settings, spark, context, hbase_server):
     with pytest.raises(ServerUnavailable, match=r"HBase at 127.0.0.1:1 did not answer within 0.5 s"):
         wait_for("127.0.0.1", 1, 0.5)
-    alerts, batch = archive.build(science(spark), context, archive.place(context.settings))
+    alerts, _ = archive.build(science(spark), context, archive.place(context.settings))
     gone = archive._write(Place("127.0.0.1", 1, patience_s=0.4), tuple(table.name for table in ZTF.tables))
     with pytest.raises(Exception, match="ServerUnavailable") as error:
         alerts.mapInArrow(gone, "what string, name string, n long").collect()
     with pytest.raises(ServerUnavailable, match=r"within 20 s: is it running\?"):
         archive.recover(context, error.value)
     assert archive.recover(context, ValueError("something else")) is None
-    assert callable(batch)

@@ -62,6 +62,18 @@ def test_fink_columns_have_their_default_and_type_where_their_module_is_off(scie
         assert types[f"d:{name}"] == names[column.type], name
 
 
+def test_defaults_are_those_that_readers_of_fink_know():
+    texts = {"": ("tns", "tracklet"), "[]": ("lc_features_g", "lc_features_r")}
+    texts["None"] = tuple(f"mangrove_{name}" for name in ("HyperLEDA_name", "2MASS_name", "lum_dist", "ang_dist"))
+    texts["Unknown"] = ("DR3Name", "cdsxmatch", "gcvs", "vsx", "x3hsp", "x4lac", "spicy_class", "gaiaClass")
+    expected = {name: text for text, names in texts.items() for name in names}
+    expected |= {"spicy_id": -1, "slsn_score": -1.0, "from_upper": False, "is_transient": False}
+    zeros = {name: column.default for name, column in ZTF.fink_columns.items() if name not in expected}
+    assert len(zeros) == 23
+    assert set(zeros.values()) == {0}
+    assert {name: ZTF.fink_columns[name].default for name in expected} == expected
+
+
 def test_kinds_are_those_that_readers_know(science):
     types = kinds(rows(science, MAIN, ZTF))
     assert set(types.values()) == {"integer", "long", "float", "double", "string", "boolean"}
