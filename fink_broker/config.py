@@ -124,7 +124,7 @@ class Distribution(Section):
 
     trigger_seconds: Seconds = 5.0
     max_files_per_trigger: Count = 100
-    filters: list[str] = ["bright", "new_transients", "known_variables", "solar_system"]
+    filters: list[str] = ["bright", "new_transients", "rising", "known_variables", "solar_system"]
 
 
 class Archive(Section):
@@ -323,8 +323,5 @@ def _first_line(path: Path, error: ValidationError) -> str:
 def _known_keys(where: tuple[int | str, ...]) -> list[str]:
     model: Any = Settings
     for part in where:
-        if isinstance(part, int):
-            model = typing.get_args(model)[0]
-        else:
-            model = model.model_fields[part].annotation
+        model = typing.get_args(model)[0] if isinstance(part, int) else model.model_fields[part].annotation
     return list(model.model_fields)

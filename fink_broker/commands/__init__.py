@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -14,8 +15,8 @@ from fink_broker.errors import FinkError
 def run(main: Callable[[list[str]], int]) -> NoReturn:
     """Run a command with the arguments of this process, then end the process with its exit code.
 
-    An error that is meant for the user becomes one line on the standard error and its exit code; what else is raised is a fault of
-    the broker and keeps its stack trace.
+    An error that is meant for the user becomes one line on the standard error and its exit code. What else is raised is a fault of the
+    broker: one line too, and its stack trace goes to the log, or to the standard error where the command has none.
     """
     try:
         code = main(sys.argv[1:])
@@ -29,4 +30,14 @@ def run(main: Callable[[list[str]], int]) -> NoReturn:
         # The reader has gone (fink show | head): nothing more can be said, not even by Python's own flush at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 128 + signal.SIGPIPE
+    # Whatever it is: the user needs to know that it is not their mistake, and where to look.
+    except Exception as error:
+        logging.getLogger(__name__).exception("a fault of the broker")
+        print(f"fink: a fault of the broker, {type(error).__name__}: {' '.join(str(error).split())[:200]}{_where()}", file=sys.stderr)
+        code = 1
     sys.exit(code)
+
+
+def _where() -> str:
+    files = [handler.baseFilename for handler in logging.getLogger().handlers if isinstance(handler, logging.FileHandler)]
+    return f"; details in {files[0]}" if files else ""

@@ -154,7 +154,9 @@ def _night(context: Context, stop: runner.Stop, progress: Progress) -> Result:
     with progress.step("merging the night"):
         merge.merge(spark, settings, survey, night)
     with progress.step("proof") as say, Client(archive.place(settings)) as client:
-        proof = prove(simulator.ids(settings, night), spark, settings, survey, kafka.address(settings), client, say)
+        address = kafka.address(settings)
+        ids = simulator.ids(settings, night)
+        proof = prove(ids, spark=spark, settings=settings, survey=survey, address=address, client=client, say=say)
     return Result(night, sent, stages, seconds, proof)
 
 

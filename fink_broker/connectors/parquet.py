@@ -71,7 +71,8 @@ def _belong_together(folder: Path, checkpoint: Path) -> None:
     planned, done = newest(checkpoint / "offsets"), newest(checkpoint / "commits")
     if written > planned:
         raise ConfigError(
-            f"{folder} has {written + 1} batches but the checkpoint {checkpoint} knows {planned + 1}: put the checkpoint back, or move both away"
+            f"{folder} has {written + 1} batches but the checkpoint {checkpoint} knows {planned + 1}: "
+            "put the checkpoint back, or move both away"
         )
     if done > written:
         raise ConfigError(

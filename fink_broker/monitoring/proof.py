@@ -121,7 +121,14 @@ def hbase_tables(proof: Proof, science: DataFrame, survey: Survey, client: Clien
 
 
 def prove(
-    sent: Iterable[int], spark: SparkSession, settings: Settings, survey: Survey, address: str, client: Client, say: Callable[[str], None]
+    sent: Iterable[int],
+    *,
+    spark: SparkSession,
+    settings: Settings,
+    survey: Survey,
+    address: str,
+    client: Client,
+    say: Callable[[str], None],
 ) -> Proof:
     """Read every output back.
 
