@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 import pandas as pd
+import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.functions import pandas_udf
+from pyspark.sql.pandas.types import to_arrow_type
 from pyspark.sql.types import StructType
 
 from fink_broker.science import Module
@@ -46,17 +48,19 @@ def with_science(alerts: DataFrame, modules: Sequence[Module], survey: Survey) -
     kind = ", ".join(f"`{name}` {kind}" for name, kind in types.items())
     kind += ", brokerStartProcessTimestamp timestamp, brokerEndProcessTimestamp timestamp, science_errors array<string>"
 
+    schema = cast("StructType", StructType.fromDDL(kind))
+    arrow = {name: to_arrow_type(schema[name].dataType) for name in types}
+
     def one_pass(*columns: pd.Series) -> pd.DataFrame:
-        return run(modules, dict(zip(names, columns, strict=True)))
+        return run(modules, dict(zip(names, columns, strict=True)), arrow)
 
     # PySpark reads the kind of a pandas UDF from its annotations, which `from __future__` turns into text.
     one_pass.__annotations__ = {"columns": pd.Series, "return": pd.DataFrame}
-    schema = cast("StructType", StructType.fromDDL(kind))
     science = pandas_udf(one_pass, schema)(*[named(name, survey, alerts.schema) for name in names])  # type: ignore[call-overload]
     return alerts.withColumn("_science", science).select(*alerts.columns, *[F.col("_science")[name].alias(name) for name in schema.names])
 
 
-def run(modules: Sequence[Module], columns: Columns) -> pd.DataFrame:
+def run(modules: Sequence[Module], columns: Columns, types: Mapping[str, pa.DataType]) -> pd.DataFrame:
     """Run the modules on one Arrow batch.
 
     Parameters
@@ -65,6 +69,8 @@ def run(modules: Sequence[Module], columns: Columns) -> pd.DataFrame:
         Modules.
     columns : dict of Series
         What their arguments name, all of one length.
+    types : mapping
+        Type of each output.
 
     Returns
     -------
@@ -79,10 +85,11 @@ def run(modules: Sequence[Module], columns: Columns) -> pd.DataFrame:
         function = module.reference.load()
         arguments = [columns[name] for name in module.arguments]
         try:
-            values = _table(function(*arguments), module, index)
+            # Copies: a module that changes what it is given does not change it for the next one.
+            values = _table(function(*[argument.copy() for argument in arguments]), module, index, types)
         # Whatever somebody's module raises costs its own values: try row by row, so that one alert does not cost a batch.
         except Exception:  # noqa: BLE001
-            values, faults = _by_row(function, arguments, module, index)
+            values, faults = _by_row(function, arguments, module, index, types)
             for row, fault in faults.items():
                 errors[row] = [*(errors[row] or []), f"{module.name}: {fault}"]
         results |= {name: values[name] for name in module.outputs}
@@ -90,7 +97,7 @@ def run(modules: Sequence[Module], columns: Columns) -> pd.DataFrame:
     return pd.DataFrame(results | times | {"science_errors": pd.Series(errors, index=index, dtype=object)}, index=index)
 
 
-def _table(result: Any, module: Module, index: pd.Index) -> pd.DataFrame:
+def _table(result: Any, module: Module, index: pd.Index, types: Mapping[str, pa.DataType]) -> pd.DataFrame:
     """What a module returned as a table of its outputs, a row an alert."""
     if isinstance(result, pd.DataFrame):
         table = result[list(module.outputs)]
@@ -99,19 +106,27 @@ def _table(result: Any, module: Module, index: pd.Index) -> pd.DataFrame:
         table = pd.DataFrame({name: pd.Series(result)})
     if len(table) != len(index):
         raise ValueError(f"returned {len(table)} values for {len(index)} alerts")
+    for name in module.outputs:
+        _arrow(table[name], types[name])
     return table.set_axis(index)
 
 
+def _arrow(values: pd.Series, kind: pa.DataType) -> pa.Array[Any]:
+    """The values as Spark will take them: what does not fit is to be found here, not where it would end the query."""
+    return cast("pa.Array[Any]", pa.Array.from_pandas(values, type=kind, safe=False))
+
+
 def _by_row(
-    function: Callable[..., Any], arguments: Sequence[pd.Series], module: Module, index: pd.Index
+    function: Callable[..., Any], arguments: Sequence[pd.Series], module: Module, index: pd.Index, types: Mapping[str, pa.DataType]
 ) -> tuple[pd.DataFrame, dict[int, str]]:
-    rows: list[pd.DataFrame] = []
+    rows: list[dict[str, Any]] = []
     faults: dict[int, str] = {}
-    for position, row in enumerate(index):
+    for position in range(len(index)):
         try:
-            one = [argument.iloc[position : position + 1] for argument in arguments]
-            rows.append(_table(function(*one), module, index[position : position + 1]))
+            one = [argument.iloc[position : position + 1].copy() for argument in arguments]
+            table = _table(function(*one), module, index[position : position + 1], types)
+            rows.append({name: _arrow(table[name], types[name]).to_pylist()[0] for name in module.outputs})
         except Exception as error:  # noqa: BLE001 - kept with the alert, see `run`
-            faults[position] = f"{type(error).__name__}: {error}"[:200]
-            rows.append(pd.DataFrame({name: [None] for name in module.outputs}, index=[row], dtype=object))
-    return pd.concat([row.astype(object) for row in rows]), faults
+            faults[position] = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+            rows.append(dict.fromkeys(module.outputs))
+    return pd.DataFrame(rows, index=index, columns=list(module.outputs), dtype=object), faults

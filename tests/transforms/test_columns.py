@@ -11,7 +11,8 @@ from fink_broker.transforms.columns import named
 
 SURVEY = get("ztf")
 SCHEMA = (
-    "objectId string, candid long, gcvs string, candidate struct<jd: double, magpsf: float, fid: int, isdiffpos: string, drb: float, candid: long>, "
+    "objectId string, candid long, gcvs string, "
+    "candidate struct<jd: double, magpsf: float, fid: int, isdiffpos: string, drb: float, candid: long>, "
     "prv_candidates array<struct<jd: double, magpsf: float, fid: int, isdiffpos: string>>"
 )
 EARLIER = [(1.5, 17.5, 1, "t"), (2.5, None, 2, None)]

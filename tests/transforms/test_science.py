@@ -1,0 +1,295 @@
+"""Science modules: what they return, and that one that fails costs only its own values."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from fink_broker.config import Plugin, Raw2science, Settings
+from fink_broker.errors import ConfigError
+from fink_broker.science import Module, active
+from fink_broker.science import ztf as own
+from fink_broker.surveys import get
+from fink_broker.transforms.science import run, with_science
+
+SURVEY = get("ztf")
+ARCSEC = 1 / 3600
+
+PLUGINS = """
+import pandas as pd
+from fink_broker.science import outputs
+
+@outputs(doubled="double")
+def fine(magpsf):
+    return 2 * magpsf
+
+@outputs(sometimes="double")
+def sometimes(magpsf, fid):
+    if (fid == 3).any():
+        raise ValueError("no calibration for filter 3")
+    return magpsf + fid
+
+@outputs(changed="double")
+def changes_its_input(magpsf):
+    magpsf += 100
+    if (magpsf > 118).any():
+        raise ValueError("too faint")
+    return magpsf
+
+@outputs(always="string")
+def always(objectId):
+    raise RuntimeError("model is missing")
+
+@outputs(few="int")
+def wrong_length(fid):
+    return pd.Series([1])
+
+@outputs(number="int")
+def wrong_type(objectId):
+    return objectId.map(lambda name: "text" if name == "b" else 7)
+
+@outputs(low="int", high="double", name="string", parts="array<float>")
+def several(magpsf):
+    table = pd.DataFrame({"high": magpsf + 1, "low": magpsf.astype(int), "name": magpsf.astype(str), "further": 0})
+    return table.assign(parts=[[m, m / 2] for m in magpsf])
+
+@outputs(pair="struct<a:int,b:string>")
+def struct(fid):
+    return pd.Series([{"a": int(f), "b": "x"} for f in fid])
+
+def undeclared(fid):
+    return fid
+"""
+
+
+@pytest.fixture(scope="module")
+def modules(tmp_path_factory: pytest.TempPathFactory):
+    """Makes modules of the file above active, in the order asked for."""
+    file = tmp_path_factory.mktemp("plug ins") / "mine.py"
+    file.write_text(PLUGINS)
+
+    def make(*names: str) -> list[Module]:
+        plugins = [Plugin(name=name, file=file) for name in names]
+        return active(Settings(modules=plugins, raw2science=Raw2science(modules=list(names))), SURVEY)
+
+    return make
+
+
+COLUMNS = {
+    "objectId": pd.Series(["a", "b", "c"], index=[10, 11, 12]),
+    "magpsf": pd.Series([16.5, 17.5, 18.5], index=[10, 11, 12]),
+    "fid": pd.Series([1, 3, 2], index=[10, 11, 12]),
+}
+
+
+KINDS = {
+    "doubled": pa.float64(),
+    "changed": pa.float64(),
+    "sometimes": pa.float64(),
+    "always": pa.string(),
+    "few": pa.int32(),
+    "low": pa.int32(),
+    "high": pa.float64(),
+    "name": pa.string(),
+    "parts": pa.list_(pa.float32()),
+}
+
+
+def test_values_times_and_no_errors(modules):
+    before = datetime.now(UTC).replace(tzinfo=None)
+    table = run(modules("fine", "several"), COLUMNS, KINDS)
+    after = datetime.now(UTC).replace(tzinfo=None)
+    assert list(table.index) == [10, 11, 12]
+    assert list(table["doubled"]) == [33.0, 35.0, 37.0]
+    assert list(table["low"]) == [16, 17, 18]
+    assert list(table["high"]) == [17.5, 18.5, 19.5]
+    assert list(table["name"]) == ["16.5", "17.5", "18.5"]
+    assert list(table["parts"]) == [[16.5, 8.25], [17.5, 8.75], [18.5, 9.25]]
+    assert "further" not in table
+    assert list(table["science_errors"]) == [None, None, None]
+    start, end = set(table["brokerStartProcessTimestamp"]), set(table["brokerEndProcessTimestamp"])
+    assert len(start) == len(end) == 1
+    assert before <= start.pop() <= end.pop() <= after
+
+
+def test_one_alert_costs_its_own_value_only(modules):
+    table = run(modules("sometimes", "fine"), COLUMNS, KINDS)
+    assert [None if pd.isna(value) else value for value in table["sometimes"]] == [17.5, None, 20.5]
+    assert list(table["doubled"]) == [33.0, 35.0, 37.0]
+    assert list(table["science_errors"]) == [None, ["sometimes: ValueError: no calibration for filter 3"], None]
+
+
+def test_several_that_fail_are_all_named(modules):
+    table = run(modules("always", "sometimes", "wrong_length", "fine"), COLUMNS, KINDS)
+    assert list(table["always"]) == [None] * 3
+    assert list(table["doubled"]) == [33.0, 35.0, 37.0]
+    length = "wrong_length: ValueError: returned 1 values for 3 alerts"
+    # One value for one alert is right: what a module returns for each alone counts.
+    assert list(table["few"]) == [1, 1, 1]
+    assert length not in str(list(table["science_errors"]))
+    missing = "always: RuntimeError: model is missing"
+    assert list(table["science_errors"]) == [[missing], [missing, "sometimes: ValueError: no calibration for filter 3"], [missing]]
+
+
+def test_a_module_that_changes_its_input_changes_nobody_elses(modules):
+    table = run(modules("changes_its_input", "fine"), COLUMNS, KINDS)
+    assert [None if pd.isna(value) else value for value in table["changed"]] == [116.5, 117.5, None]
+    assert list(table["doubled"]) == [33.0, 35.0, 37.0]
+    assert list(COLUMNS["magpsf"]) == [16.5, 17.5, 18.5]
+
+
+@pytest.fixture(scope="module")
+def alerts(spark):
+    rows = [("a", (16.5, 1), [(15.5, 2)]), ("b", (17.5, 3), []), ("c", (18.5, 2), None)]
+    return spark.createDataFrame(
+        rows, "objectId string, candidate struct<magpsf: double, fid: int>, prv_candidates array<struct<magpsf: double, fid: int>>"
+    ).coalesce(1)
+
+
+def test_in_spark_with_modules_that_fail(alerts, modules):
+    active_modules = modules("fine", "sometimes", "always", "wrong_type", "several", "struct")
+    found = with_science(alerts, active_modules, SURVEY)
+    assert found.columns == [
+        *alerts.columns,
+        *("doubled", "sometimes", "always", "number", "low", "high", "name", "parts", "pair"),
+        *("brokerStartProcessTimestamp", "brokerEndProcessTimestamp", "science_errors"),
+    ]
+    rows = {row.objectId: row.asDict(recursive=True) for row in found.collect()}
+    for name, magpsf, fid in (("a", 16.5, 1), ("b", 17.5, 3), ("c", 18.5, 2)):
+        row = rows[name]
+        assert row["doubled"] == 2 * magpsf
+        assert row["sometimes"] == (None if fid == 3 else magpsf + fid)
+        assert row["always"] is None
+        assert row["number"] == (None if name == "b" else 7)
+        assert (row["low"], row["high"], row["name"], row["parts"]) == (int(magpsf), magpsf + 1, str(magpsf), [magpsf, magpsf / 2])
+        assert row["pair"] == {"a": fid, "b": "x"}
+        assert row["brokerStartProcessTimestamp"] <= row["brokerEndProcessTimestamp"]
+    assert [error.partition(":")[0] for error in rows["a"]["science_errors"]] == ["always"]
+    assert [error.partition(":")[0] for error in rows["b"]["science_errors"]] == ["sometimes", "always", "wrong_type"]
+
+
+def test_no_modules_still_say_when(alerts):
+    found = with_science(alerts, [], SURVEY)
+    assert found.columns[-3:] == ["brokerStartProcessTimestamp", "brokerEndProcessTimestamp", "science_errors"]
+    assert found.schema["science_errors"].dataType.simpleString() == "array<string>"
+    row = found.first()
+    assert row.brokerStartProcessTimestamp == row.brokerEndProcessTimestamp
+    assert row.science_errors is None
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (Settings(raw2science=Raw2science(modules=["gvcs"])), "unknown science module 'gvcs', did you mean 'gcvs'"),
+        (Settings(raw2science=Raw2science(modules=["qqq"])), "unknown science module 'qqq'; known: gcvs, nalerthist, first_detection"),
+        (Settings(modules=[Plugin(name="mine")], raw2science=Raw2science(modules=["mine"])), r"'mine' needs a file in \[\[modules\]\]"),
+        (
+            Settings(modules=[Plugin(name="mine", file=Path("/nowhere/mine.py"))], raw2science=Raw2science(modules=["mine"])),
+            "there is no file /nowhere/mine.py",
+        ),
+    ],
+)
+def test_wrong_configuration_is_said(settings: Settings, message: str):
+    with pytest.raises(ConfigError, match=message):
+        active(settings, SURVEY)
+
+
+def test_a_module_that_does_not_say_its_outputs(modules):
+    with pytest.raises(ConfigError, match=r"'undeclared' does not say what it returns: decorate it with @outputs"):
+        modules("undeclared")
+
+
+def catalogue() -> pd.DataFrame:
+    folder = Path(own.__file__).parent / "catalogs"
+    return pq.read_table(folder / "gcvs.parquet").to_pandas()
+
+
+def test_gcvs_within_its_radius_only():
+    """Stars of the catalogue without a neighbour, matched 1 arcsec off in any direction and not matched 2 arcsec off."""
+    stars = catalogue()
+    stars = stars[stars["VarType"].str.strip() != ""].iloc[:: len(stars) // 200]
+    rng = np.random.default_rng(1)
+    angle = rng.uniform(0, 2 * math.pi, len(stars))
+
+    def shifted(arcsec: float) -> pd.Series:
+        dec = stars["dec"] + arcsec * ARCSEC * np.sin(angle)
+        ra = (stars["ra"] + arcsec * ARCSEC * np.cos(angle) / np.cos(np.radians(stars["dec"]))) % 360
+        return own.gcvs(ra, dec)
+
+    expected = list(stars["VarType"].str.strip())
+    assert list(shifted(0)) == expected
+    assert list(shifted(1.0)) == expected
+    assert list(shifted(1.45)) == expected
+    apart = shifted(2.0)
+    # Few stars have another one so near that they match that one.
+    assert (apart == "Unknown").mean() > 0.97
+    assert list(apart.index) == list(stars.index)
+
+
+def test_gcvs_knows_a_famous_star():
+    """RR Lyrae (J2000, SIMBAD): 291.36630 +42.78436."""
+    found = own.gcvs(pd.Series([291.36630, 10.0]), pd.Series([42.78436, -89.9]))
+    assert found[0].startswith("RRAB")
+    assert found[1] == "Unknown"
+
+
+def test_gcvs_over_the_end_of_the_circle():
+    stars = catalogue()
+    star = stars.loc[stars["ra"].idxmin()]
+    before = (star["ra"] - 1.0 * ARCSEC / np.cos(np.radians(star["dec"]))) % 360
+    assert own.gcvs(pd.Series([before]), pd.Series([star["dec"]]))[0] == star["VarType"].strip()
+
+
+LIGHT_CURVES: list[tuple[list[float], list[float], int, float]] = [
+    # times, magnitudes, detections, first detection
+    ([1.0, 2.0, 3.0], [math.nan, 18.0, 17.0], 2, 2.0),
+    ([3.0, 1.0, 2.0], [17.0, 18.0, 18.5], 3, 1.0),
+    ([5.0], [17.0], 1, 5.0),
+    ([1.0, 2.0], [math.nan, math.nan], 0, math.nan),
+]
+
+
+def test_detections_in_the_light_curve():
+    times = pd.Series([np.array(times) for times, *_ in LIGHT_CURVES])
+    magnitudes = pd.Series([np.array(mags) for _, mags, *_ in LIGHT_CURVES])
+    assert list(own.nalerthist(magnitudes)) == [count for *_, count, _ in LIGHT_CURVES]
+    start = pd.Series([0.5, 0.5, 5.0, 0.5])
+    found = own.first_detection(times, magnitudes, start)
+    expected = pd.Series([first for *_, first in LIGHT_CURVES])
+    pd.testing.assert_series_equal(found["jd_first_real_det"], expected, check_names=False)
+    pd.testing.assert_series_equal(found["jdstarthist_dt"], expected - start, check_names=False)
+
+
+def test_the_brokers_own_modules_on_real_alerts(spark, templates: list[dict[str, Any]]):
+    names = ("jd", "magpsf", "ra", "dec", "jdstarthist")
+    history = ("jd", "magpsf")
+    rows = [
+        (
+            t["candid"],
+            tuple(t["candidate"][n] for n in names),
+            None if t["prv_candidates"] is None else [tuple(p[n] for n in history) for p in t["prv_candidates"]],
+        )
+        for t in templates
+    ]
+    alerts = spark.createDataFrame(
+        rows,
+        "candid long, candidate struct<jd: double, magpsf: double, ra: double, dec: double, jdstarthist: double>, "
+        "prv_candidates array<struct<jd: double, magpsf: double>>",
+    )
+    found = {row.candid: row for row in with_science(alerts, active(Settings(), SURVEY), SURVEY).collect()}
+    for template in templates:
+        row, current = found[template["candid"]], template["candidate"]
+        detections = [p["jd"] for p in template["prv_candidates"] or () if p["magpsf"] is not None] + [current["jd"]]
+        assert row.science_errors is None
+        assert row.nalerthist == len(detections)
+        assert row.jd_first_real_det == min(detections)
+        assert row.jdstarthist_dt == pytest.approx(min(detections) - current["jdstarthist"], abs=1e-9)
+        assert row.gcvs == own.gcvs(pd.Series([current["ra"]]), pd.Series([current["dec"]]))[0]
