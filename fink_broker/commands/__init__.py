@@ -2,14 +2,53 @@
 
 from __future__ import annotations
 
+import argparse
 import logging
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable
+from datetime import date
 from typing import NoReturn
 
-from fink_broker.errors import FinkError
+from fink_broker.errors import FinkError, UsageError
+
+
+class Parser(argparse.ArgumentParser):
+    """Reads a command's arguments; its help is the header of `bin/fink-<command>`, and a mistake is one line.
+
+    Parameters
+    ----------
+    command : str
+        Name of the command.
+    """
+
+    def __init__(self, command: str) -> None:
+        super().__init__(prog=f"fink {command}", add_help=False, allow_abbrev=False)
+        self.add_argument("-c", "--conf")
+
+    def error(self, message: str) -> NoReturn:
+        """Raise instead of printing the usage.
+
+        Raises
+        ------
+        UsageError
+            Always.
+        """
+        raise UsageError(f"{message} ({self.prog} -h shows the options)")
+
+
+def parse_night(text: str) -> str:
+    """A night from the command line, ``YYYYMMDD``; for `argparse` as a type."""
+    fault = argparse.ArgumentTypeError(f"'{text}' is not a night: give YYYYMMDD, such as 20260322")
+    if not re.fullmatch("[0-9]{8}", text):
+        raise fault
+    try:
+        date.fromisoformat(text)
+    except ValueError as error:
+        raise fault from error
+    return text
 
 
 def run(main: Callable[[list[str]], int]) -> NoReturn:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from typing import Any
 
 from fink_broker import config, surveys
-from fink_broker.commands import run
+from fink_broker.commands import Parser, run
 from fink_broker.config import Settings
 
 
 def main(argv: list[str] | None = None) -> int:
     """Show or check the configuration."""
-    parser = argparse.ArgumentParser(prog="fink config", add_help=False)
+    parser = Parser("config")
     parser.add_argument("what", choices=["show", "check"])
-    parser.add_argument("-c", "--conf")
     arguments = parser.parse_args(argv)
     settings = config.load(arguments.conf)
     path = config.conf_path(arguments.conf)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import shlex
@@ -18,8 +17,8 @@ from pathlib import Path
 from pyspark.sql.streaming.query import StreamingQuery
 
 from fink_broker import config, log
+from fink_broker.commands import Parser, report, run, start
 from fink_broker.commands import config as config_command
-from fink_broker.commands import report, run, start
 from fink_broker.commands.progress import Progress
 from fink_broker.commands.report import Result
 from fink_broker.config import Settings
@@ -49,11 +48,10 @@ def main(argv: list[str] | None = None) -> int:
     SumsDoNotMeet
         Something is missing, or there twice.
     """
-    parser = argparse.ArgumentParser(prog="fink demo", add_help=False)
+    parser = Parser("demo")
     parser.add_argument("--alerts", type=int, default=300)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--keep", action="store_true")
-    parser.add_argument("-c", "--conf")
     arguments = parser.parse_args(argv)
     settings = _settings(config.load(arguments.conf), arguments.alerts)
     log.to_file(settings.log(SERVICES[0]))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Sequence
 
 from fink_broker import config, surveys
+from fink_broker.commands import Parser, parse_night, run
 from fink_broker.infra import processes
 from fink_broker.services.merge import merge, pending
 from fink_broker.session import session
@@ -20,10 +20,9 @@ def main(argv: Sequence[str]) -> int:
     int
         0, also when there is nothing to merge; else the exit code of the error raised.
     """
-    parser = argparse.ArgumentParser(prog="fink merge", description=__doc__)
-    parser.add_argument("--night", metavar="YYYYMMDD", help="this night; default: every night before today (UTC) that has new files")
-    parser.add_argument("-c", metavar="CONF", dest="conf", help="configuration file")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser = Parser("merge")
+    parser.add_argument("--night", type=parse_night)
+    parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args(argv)
 
     settings = config.load(arguments.conf)
@@ -49,3 +48,7 @@ def main(argv: Sequence[str]) -> int:
 
 def _line(night: str, counts: dict[str, int]) -> str:
     return f"{night}: " + ", ".join(f"{count} {kind} alerts" for kind, count in counts.items())
+
+
+if __name__ == "__main__":
+    run(main)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import time
 
 import psutil
 
 from fink_broker import config
-from fink_broker.commands import run
+from fink_broker.commands import Parser, run
 from fink_broker.infra import processes
 from fink_broker.infra.processes import Running
 
@@ -18,8 +17,7 @@ _RIGHT = {"PID", "%CPU", "%MEM", "TIME"}
 
 def main(argv: list[str] | None = None) -> int:
     """Print a table of what runs; processor time and memory are those of each process with its children."""
-    parser = argparse.ArgumentParser(prog="fink show", description="Show which services and servers run.")
-    parser.add_argument("-c", metavar="CONF", dest="conf", help="configuration file")
+    parser = Parser("show")
     arguments = parser.parse_args(argv)
 
     running = processes.all_running(config.load(arguments.conf))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import re
 import sys
 import time
 from collections.abc import Sequence
@@ -14,9 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 import psutil
 
 from fink_broker import config, log
-from fink_broker.commands import run
+from fink_broker.commands import Parser, parse_night, run
 from fink_broker.config import CHECKOUT, Settings
-from fink_broker.errors import FinkError, UsageError
+from fink_broker.errors import FinkError
 from fink_broker.infra import processes
 from fink_broker.infra.servers import SERVERS
 from fink_broker.services import registry
@@ -48,18 +47,15 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="fink start", add_help=False)
+    parser = Parser("start")
     parser.add_argument("services", nargs="+", metavar="SERVICE")
-    parser.add_argument("-c", "--conf")
     parser.add_argument("-s", "--survey")
     parser.add_argument("--simulator", action="store_true")
-    parser.add_argument("--night")
+    parser.add_argument("--night", type=parse_night)
     parser.add_argument("--once", action="store_true")
     parser.add_argument("--exit-after", type=float)
     parser.add_argument("-d", "--detach", action="store_true")
     arguments = parser.parse_args(argv)
-    if arguments.night and not re.fullmatch(r"20\d{6}", arguments.night):
-        raise UsageError(f"--night takes YYYYMMDD, not '{arguments.night}'")
     return arguments
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from confluent_kafka import KafkaException
 
 from fink_broker import config, surveys
-from fink_broker.commands import run
+from fink_broker.commands import Parser, parse_night, run
 from fink_broker.config import Settings
 from fink_broker.connectors import kafka, parquet
 from fink_broker.connectors.sparklog import newest, offsets
@@ -25,9 +24,8 @@ _DROPPED = ("cut", "duplicate")
 
 def main(argv: list[str] | None = None) -> int:
     """Print the state of every service; exit code 1 if sums do not meet."""
-    parser = argparse.ArgumentParser(prog="fink status", add_help=False)
-    parser.add_argument("-c", "--conf")
-    parser.add_argument("--night")
+    parser = Parser("status")
+    parser.add_argument("--night", type=parse_night)
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args(argv)
     settings = config.load(arguments.conf)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 from fink_broker import config
-from fink_broker.commands import run
+from fink_broker.commands import Parser, run
 from fink_broker.config import Settings
 from fink_broker.errors import UsageError
 from fink_broker.infra import processes
@@ -27,14 +26,8 @@ def main(argv: list[str] | None = None) -> int:
     UsageError
         There is no such service.
     """
-    parser = argparse.ArgumentParser(prog="fink stop", description="Stop services and servers, and wait until they have ended.")
-    parser.add_argument(
-        "names",
-        nargs="+",
-        metavar="SERVICE",
-        help="names, or 'services' (all but the servers: Kafka, HBase, registry, dashboard), or 'all' (the servers too)",
-    )
-    parser.add_argument("-c", metavar="CONF", dest="conf", help="configuration file")
+    parser = Parser("stop")
+    parser.add_argument("names", nargs="+", metavar="SERVICE")
     arguments = parser.parse_args(argv)
 
     settings = config.load(arguments.conf)

@@ -189,10 +189,14 @@ def wait_for(need: Need, settings: Settings, options: RunOptions) -> None:
     """
     seconds = settings.wait.seconds
     if need == "hbase":
-        host, port = patiently(lambda: hbase_server.address(settings), (ServerUnavailable,), seconds, "the embedded HBase")
+        host, port = patiently(
+            lambda: hbase_server.address(settings), (ServerUnavailable,), seconds, "the embedded HBase (fink start hbase)"
+        )
         hbase.wait_for(host, port, seconds)
         return
     end = settings.kafka.input if need == "kafka-input" else settings.kafka.output
     servers = "local" if options.simulator else end.servers
-    address = patiently(lambda: kafka_server.address(settings, servers), (ServerUnavailable,), seconds, "the embedded Kafka")
+    address = patiently(
+        lambda: kafka_server.address(settings, servers), (ServerUnavailable,), seconds, "the embedded Kafka (fink start kafka)"
+    )
     kafka.wait_for(address, seconds, "Kafka")
