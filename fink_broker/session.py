@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from pyspark.logger import PySparkLogger
 from pyspark.sql import SparkSession
 
 from fink_broker.config import CHECKOUT, Settings
@@ -46,6 +47,9 @@ def session(settings: Settings, name: str) -> SparkSession:
     builder = SparkSession.builder.appName(f"fink {name}")
     for key, value in _conf(settings, log).items():
         builder = builder.config(key, value)
+    # They print the stack of every analysis error as JSON: what a user needs to know of it is said in one line.
+    for chatty in ("DataFrameQueryContextLogger", "SQLQueryContextLogger"):
+        PySparkLogger.getLogger(chatty).disabled = True
     with _standard_error_to(log):
         return builder.getOrCreate()
 
@@ -63,6 +67,8 @@ def _conf(settings: Settings, log: Path) -> dict[str, str]:
         "spark.executor.extraJavaOptions": f"{settings.spark.java_options} {limits}",
         "spark.driver.extraClassPath": f"{jars.folder('spark')}/*",
         "spark.sql.session.timeZone": "UTC",
+        # A division by zero in somebody's filter is null: as an error it would end the query, and again at every start.
+        "spark.sql.ansi.enabled": "false",
         "spark.sql.shuffle.partitions": str(settings.spark.shuffle_partitions),
         "spark.sql.execution.arrow.pyspark.enabled": "true",
         # Alerts are large: a few hundred of them are a batch for Arrow.

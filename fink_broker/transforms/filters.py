@@ -8,10 +8,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pyspark.errors import AnalysisException
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.functions import pandas_udf
+from pyspark.sql.types import BooleanType
 
+from fink_broker.errors import ConfigError
 from fink_broker.filters import Filter
 from fink_broker.surveys import Survey
 from fink_broker.transforms.columns import named
@@ -30,8 +33,13 @@ def with_topics(alerts: DataFrame, filters: Sequence[Filter], survey: Survey) ->
         Filters; the functions among them run in one Arrow pass, each on its own.
     survey : Survey
         Says what argument names mean, and ends the topics' names.
+
+    Raises
+    ------
+    ConfigError
+        An expression is no condition on an alert, or an argument no column; the message names the filter.
     """
-    chosen = [F.when(F.coalesce(F.expr(one.sql), F.lit(False)), F.lit(one.topic(survey))) for one in filters if one.sql]
+    chosen = [F.when(_condition(one.name, one.sql, alerts), F.lit(one.topic(survey))) for one in filters if one.sql]
     functions = [one for one in filters if one.reference]
     by_sql: Column = F.array_compact(F.array(*chosen)) if chosen else F.array().cast("array<string>")
     if not functions:
@@ -44,6 +52,16 @@ def with_topics(alerts: DataFrame, filters: Sequence[Filter], survey: Survey) ->
     select.__annotations__ = {"columns": pd.Series, "return": pd.Series}
     by_function = pandas_udf(select, "array<string>")(*[named(name, survey, alerts.schema) for name in names])  # type: ignore[call-overload]
     return alerts.withColumn("topics", F.concat(by_sql, by_function))
+
+
+def _condition(name: str, sql: str, alerts: DataFrame) -> Column:
+    try:
+        [field] = alerts.select(F.expr(sql)).schema.fields
+    except AnalysisException as error:
+        raise ConfigError(f"the filter '{name}' is not SQL on an alert: {str(error).strip().splitlines()[0]}") from error
+    if not isinstance(field.dataType, BooleanType):
+        raise ConfigError(f"the filter '{name}' is not a condition: its type is {field.dataType.simpleString()}")
+    return F.coalesce(F.expr(sql), F.lit(False))
 
 
 def selected(filters: Sequence[Filter], columns: dict[str, pd.Series], survey: Survey) -> pd.Series:
@@ -72,13 +90,14 @@ def _mask(one: Filter, arguments: list[pd.Series], length: int) -> Any:
     assert one.reference is not None
     function = one.reference.load()
     try:
-        return _booleans(function(*arguments), length)
+        # Copies: a filter that changes what it is given does not change it for the next one.
+        return _booleans(function(*[argument.copy() for argument in arguments]), length)
     # Whatever somebody's filter raises costs its own alerts: try row by row, so that one alert does not cost a batch.
     except Exception:  # noqa: BLE001
         mask = np.zeros(length, dtype=bool)
         for row in range(length):
             try:
-                mask[row] = _booleans(function(*[argument.iloc[row : row + 1] for argument in arguments]), 1)[0]
+                mask[row] = _booleans(function(*[argument.iloc[row : row + 1].copy() for argument in arguments]), 1)[0]
             except Exception:
                 log.warning("the filter %s raised", one.name, exc_info=True)
         return mask
