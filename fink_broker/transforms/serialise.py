@@ -48,7 +48,7 @@ def messages(alerts: DataFrame, survey: Survey, partitions: Mapping[str, int]) -
         F.hash(survey.object_id).alias("object"),
         F.array(id_header).alias("headers"),
     )
-    counts = F.create_map(*[F.lit(item) for pair in partitions.items() for item in pair])
+    counts = F.create_map(*[F.lit(item) for pair in partitions.items() for item in pair]).cast("map<string,int>")
     return once_each.select(F.explode("topics").alias("topic"), "value", "object", "headers").select(
         "topic",
         F.lit(schema).cast("binary").alias("key"),
