@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from fink_broker import config, surveys
@@ -47,15 +48,20 @@ def check(settings: Settings) -> None:
 def toml(values: dict[str, Any], path: str = "") -> str:
     """The values as TOML, one section after the other."""
     plain = {key: value for key, value in values.items() if not isinstance(value, dict) and value is not None and not _tables(value)}
-    lines = [f"{key} = {json.dumps(value)}" for key, value in plain.items()]
+    lines = [f"{_key(key)} = {json.dumps(value)}" for key, value in plain.items()]
     text = (f"\n[{path}]\n" if path and (lines or not values) else "") + "\n".join(lines)
     for key, value in values.items():
-        name = f"{path}.{key}" if path else key
+        name = f"{path}.{_key(key)}" if path else _key(key)
         if isinstance(value, dict):
             text += "\n" + toml(value, name)
         for table in value if _tables(value) else ():
             text += f"\n\n[[{name}]]\n" + toml(table)
     return text
+
+
+def _key(key: str) -> str:
+    """A key as TOML has it: quoted where it is not bare, such as Spark's dotted names."""
+    return key if re.fullmatch("[A-Za-z0-9_-]+", key) else json.dumps(key)
 
 
 def _tables(value: object) -> bool:
