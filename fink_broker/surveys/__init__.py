@@ -140,8 +140,8 @@ class Survey:
 
 
 def names() -> list[str]:
-    """Names of the surveys that are defined here."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+    """Names of the surveys that are defined here, each a package."""
+    return sorted(module.name for module in pkgutil.iter_modules(__path__) if module.ispkg)
 
 
 def get(name: str) -> Survey:
