@@ -72,6 +72,6 @@ def load_module(source: str) -> Any:
         return module
     except ConfigError:
         raise
-    # Anything may go wrong while somebody's file is imported: whoever wrote it needs to know what.
-    except Exception as error:
-        raise ConfigError(f"{source} does not import: {type(error).__name__}: {error}") from error
+    # Anything may go wrong while somebody's file is imported, an exit too: whoever wrote it needs to know what.
+    except (Exception, SystemExit) as error:
+        raise ConfigError(f"{source} does not import: {type(error).__name__}: {' '.join(str(error).split())}") from error

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from fink_broker.config import Settings
 from fink_broker.errors import UsageError
-from fink_broker.plugins import load_module
+from fink_broker.plugins import Reference, load_module
 
 Need = Literal["kafka-input", "kafka-output", "hbase"]
 
@@ -37,7 +37,14 @@ class ServiceEntry:
     needs: tuple[Need, ...] = ()
 
     def module(self) -> Any:
-        """The module that holds it."""
+        """The module that holds it.
+
+        Raises
+        ------
+        ConfigError
+            It does not import, or lacks the function by which it is started.
+        """
+        Reference(self.source, "run" if self.kind == "task" else "start").load()
         return load_module(self.source)
 
 
