@@ -15,7 +15,13 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-def patiently(ask: Callable[[], T], faults: tuple[type[Exception], ...], seconds: float, what: str) -> T:
+def patiently(
+    ask: Callable[[], T],
+    faults: tuple[type[Exception], ...],
+    seconds: float,
+    what: str,
+    rest: Callable[[float], object] = time.sleep,
+) -> T:
     """Call until it works, waiting 0.2 s, then twice as long each time, at most 10 s.
 
     Parameters
@@ -28,6 +34,8 @@ def patiently(ask: Callable[[], T], faults: tuple[type[Exception], ...], seconds
         How long to go on trying.
     what : str
         The server and its address, for the messages.
+    rest : callable
+        Sleeps for so many seconds; may raise to end the waiting.
 
     Raises
     ------
@@ -49,5 +57,5 @@ def patiently(ask: Callable[[], T], faults: tuple[type[Exception], ...], seconds
             if not told and pause > 1:
                 print(f"waiting for {what} (at most {seconds:g} s) ...", file=sys.stderr, flush=True)
                 told = True
-            time.sleep(min(pause, max(left, 0.05)))
+            rest(min(pause, max(left, 0.05)))
             pause = min(2 * pause, 10.0)
