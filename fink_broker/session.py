@@ -76,7 +76,6 @@ def _conf(settings: Settings, log: Path) -> dict[str, str]:
         # Write the few partitions of a batch side by side instead of sorting whole alerts by partition.
         "spark.sql.maxConcurrentOutputFileWriters": "64",
         "spark.sql.streaming.stateStore.providerClass": "org.apache.spark.sql.execution.streaming.state.RocksDBStateStoreProvider",
-        "spark.sql.files.ignoreMissingFiles": "true",
         "spark.sql.parquet.compression.codec": "snappy",
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
