@@ -86,8 +86,8 @@ ensure_setup() { # broker | tests
     # Another Spark's or Python's modules must not get in the way of the locked ones.
     unset SPARK_HOME PYTHONHOME
     export PYTHONPATH=$FINK_HOME
-    wanted=$(<"$FINK_HOME/requirements.lock")$'\n'$(<"$FINK_HOME/fink_broker/infra/jars.lock")
-    [[ $1 != tests ]] || wanted+=$'\n'$(<"$FINK_HOME/requirements-test.lock")
+    wanted=$(<"$FINK_HOME/requirements.lock")$'\n--\n'$(<"$FINK_HOME/fink_broker/infra/jars.lock")$'\n--'
+    [[ $1 != tests ]] || wanted+=$'\n'$(<"$FINK_HOME/requirements-test.lock")$'\n--'
     [[ ! -r $FINK_SETUP/stamp ]] || stamp=$(<"$FINK_SETUP/stamp")
     if [[ $stamp != "$wanted"* || ! -x $FINK_SETUP/venv/bin/python ]]; then
         python=$(find_python) || exit

@@ -52,7 +52,7 @@ class Setup:
     def wanted(self, tests: bool) -> str:
         """The lock files that must have been worked off: with those of the tests last, so that without them it is a prefix."""
         files = ["requirements.lock", "fink_broker/infra/jars.lock"] + (["requirements-test.lock"] if tests else [])
-        return "\n".join(self._read(file) for file in files)
+        return "".join(f"{self._read(file)}\n--\n" for file in files)
 
     def is_ready(self, tests: bool) -> bool:
         """Whether nothing is to be done (the launcher asks the same in bash)."""
