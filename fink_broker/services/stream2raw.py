@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 from pyspark.sql.types import StructType
@@ -49,8 +51,9 @@ def codec(survey: Survey, max_bytes: int, *, slow: bool = False) -> Codec:
     return Codec(writers_of(schemas), slow=slow, max_bytes=max_bytes)
 
 
+@functools.lru_cache(maxsize=1)
 def schema(spark: SparkSession, survey: Survey) -> StructType:
-    """Columns of the raw folder, known before its first file."""
+    """Columns of the raw folder, known before its first file; worked out once for all services of an application (1 s)."""
     message = "value binary, topic string, partition int, offset bigint, kafkaTimestamp timestamp"
     return build(spark.createDataFrame([], message), survey, codec(survey, 1)).schema
 

@@ -86,7 +86,7 @@ class Cut:
         return f"{self.column} {self.operator} {self.value}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # so each is itself only, and can be a key
 class Survey:
     """What differs between telescopes. All expressions are Spark SQL over the decoded alert.
 
