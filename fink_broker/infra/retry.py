@@ -15,13 +15,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-def patiently(
-    ask: Callable[[], T],
-    faults: tuple[type[Exception], ...],
-    seconds: float,
-    what: str,
-    rest: Callable[[float], object] = time.sleep,
-) -> T:
+def patiently(ask: Callable[[], T], faults: tuple[type[Exception], ...], seconds: float, what: str) -> T:
     """Call until it works, waiting 0.2 s, then twice as long each time, at most 10 s.
 
     Parameters
@@ -34,8 +28,6 @@ def patiently(
         How long to go on trying.
     what : str
         The server and its address, for the messages.
-    rest : callable
-        Sleeps for so many seconds; may raise to end the waiting.
 
     Raises
     ------
@@ -57,5 +49,5 @@ def patiently(
             if not told and pause > 1:
                 print(f"waiting for {what} (at most {seconds:g} s) ...", file=sys.stderr, flush=True)
                 told = True
-            rest(min(pause, max(left, 0.05)))
+            time.sleep(min(pause, max(left, 0.05)))
             pause = min(2 * pause, 10.0)

@@ -29,7 +29,11 @@ from fink_broker.session import session
 log = logging.getLogger(__name__)
 
 _POLL_S = 0.2
-_RECOVERIES = 10  # in a row, without a batch in between
+_RECOVERIES = 10
+
+
+class _AskedToEnd(BaseException):
+    """The end was asked for while nothing ran yet that would have to be finished; like KeyboardInterrupt it is no error."""
 
 
 class Stop:
@@ -38,10 +42,22 @@ class Stop:
     def __init__(self, seconds: float | None = None) -> None:
         self._event = threading.Event()
         self._deadline = None if seconds is None else time.monotonic() + seconds
+        self._at_once = False
 
-    def set(self, _signal: int = 0, _frame: FrameType | None = None) -> None:
+    def set(self, signal_number: int = 0, _frame: FrameType | None = None) -> None:
         """Ask to end; can be a signal handler."""
         self._event.set()
+        if signal_number and self._at_once:
+            raise _AskedToEnd
+
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Inside, a signal interrupts whatever is being waited for."""
+        self._at_once = True
+        try:
+            yield
+        finally:
+            self._at_once = False
 
     def wait(self, seconds: float) -> bool:
         """Wait a while; whether to end."""
@@ -93,15 +109,23 @@ def run(
         for entry in entries:
             processes.register(settings, entry.name)
             stack.callback(processes.unregister, settings, entry.name)
-        for need in dict.fromkeys(need for entry in entries for need in entry.needs):
-            wait_for(need, settings, options)
+        try:
+            with stop.at_once():
+                for need in dict.fromkeys(need for entry in entries for need in entry.needs):
+                    wait_for(need, settings, options)
+        except _AskedToEnd:
+            log.info("asked to end while waiting for a server")
+            return
         spark = session(settings, entries[0].name)
         stack.callback(spark.stop)
         stack.enter_context(stop.on_signals())  # again: PySpark has set its own
         context = Context(spark, settings, surveys.get(settings.survey), options)
         groups = [[entry] for entry in entries] if options.once else [list(entries)]
         for group in groups:
-            watched = [_Watched(entry, context) for entry in group]
+            watched: list[_Watched] = []
+            stack.callback(_finish, watched)
+            for entry in group:
+                watched.append(_Watched(entry, context))
             if started is not None and group is groups[-1]:
                 started(context)
             if not watch(watched, stop):
@@ -144,10 +168,23 @@ class _Watched:
         self.query = again
 
     def finish(self) -> None:
-        """End between two batches: stopping inside of one would throw its work away."""
-        while self.query.isActive and self.query.status["isTriggerActive"]:
+        """End between two batches: stopping inside of one would throw its work away.
+
+        With a backlog batch follows batch without a pause: one that has just begun has nothing to lose yet.
+        """
+        batch = self._last_batch()
+        while self.query.isActive and self.query.status["isTriggerActive"] and self._last_batch() == batch:
             time.sleep(0.02)
         self.query.stop()
+
+    def _last_batch(self) -> int:
+        progress = self.query.lastProgress
+        return progress["batchId"] if progress else -1
+
+
+def _finish(watched: Sequence[_Watched]) -> None:
+    for one in watched:
+        one.finish()
 
 
 def _died(entry: ServiceEntry, settings: Settings, error: StreamingQueryException) -> NoReturn:
@@ -175,8 +212,7 @@ def watch(watched: Sequence[_Watched], stop: Stop) -> bool:
                 return False
         return True
     finally:
-        for one in watched:
-            one.finish()
+        _finish(watched)
 
 
 def wait_for(need: Need, settings: Settings, options: RunOptions) -> None:
