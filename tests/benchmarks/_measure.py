@@ -1,0 +1,47 @@
+"""Seconds of several things that do the same work, in turn, so that what else the machine does falls on all of them."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from statistics import median
+
+from fink_broker.infra.processes import tree_usage
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run: seconds on the clock, and CPU seconds of this process with all that it started (JVM, Python workers)."""
+
+    seconds: float
+    cpu_s: float
+
+
+def once(work: Callable[[], object]) -> Run:
+    """Run it and measure."""
+    cpu_s, began = tree_usage(os.getpid()).cpu_s, time.perf_counter()
+    work()
+    return Run(time.perf_counter() - began, tree_usage(os.getpid()).cpu_s - cpu_s)
+
+
+def in_turn(works: Mapping[str, Callable[[], object]], rounds: int, say: Callable[[str], None]) -> dict[str, list[Run]]:
+    """Run all of them, A B C, A B C, as many rounds as asked for."""
+    runs: dict[str, list[Run]] = {name: [] for name in works}
+    for number in range(rounds):
+        for name, work in works.items():
+            say(f"round {number + 1} of {rounds}: {name}")
+            runs[name].append(once(work))
+    return runs
+
+
+def typical(runs: list[Run]) -> Run:
+    """The medians."""
+    return Run(median(run.seconds for run in runs), median(run.cpu_s for run in runs))
+
+
+def times_faster(slow: list[Run], fast: list[Run]) -> Run:
+    """How many times faster, on the clock and in CPU seconds: the medians over the rounds, each compared within itself."""
+    pairs = list(zip(slow, fast, strict=True))
+    return Run(median(s.seconds / f.seconds for s, f in pairs), median(s.cpu_s / f.cpu_s for s, f in pairs))

@@ -1,0 +1,182 @@
+"""The decoder of stream2raw against the row-by-row Python function of today's brokers: the same alerts, one core, one run."""
+
+from __future__ import annotations
+
+import io
+import sys
+import tempfile
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import fastavro
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql.avro.functions import from_avro
+from pyspark.sql.types import StructType
+
+from fink_broker import surveys
+from fink_broker.commands.bench import Figure, Report
+from fink_broker.commands.progress import Progress
+from fink_broker.config import Settings
+from fink_broker.errors import FinkError
+from fink_broker.services import simulator, stream2raw
+from fink_broker.session import session
+from fink_broker.transforms.decode import SYNC, Codec
+from tests.benchmarks import _measure as measure
+
+GOAL = 8.0
+ALERTS, ROUNDS, WARM_UP = 2_000, 5, 3
+NIGHT = "20260322"
+
+SCAN = "scan only"
+ALONE = "from_avro alone, no header read, nothing checked"
+SERVICE = "stream2raw"
+SLOW = "stream2raw, ready for unknown schemas"
+ROW = "row UDF, fastavro"
+
+
+def run(settings: Settings, alerts: int | None = None) -> Report:
+    """Measure.
+
+    Parameters
+    ----------
+    settings : Settings
+        Spark's master and Java options, the simulator's templates; logs and data go below its home for the time of the run.
+    alerts : int, optional
+        How many alerts each run decodes.
+    """
+    count = alerts or ALERTS
+    progress = Progress(sys.stderr)
+    settings.root.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=settings.root) as folder:
+        file = Path(folder) / "messages.parquet"
+        with progress.step("make alerts"):
+            size = write_messages(file, settings, count)
+        with progress.step("start Spark"):
+            spark = session(settings, "bench")
+        try:
+            ways = _ways(spark, settings, file)
+            with progress.step("check that all decode the same, and warm up"):
+                _check(ways, count)
+                for _ in range(WARM_UP):
+                    measure.in_turn({name: _write(frame) for name, frame in ways.items() if name != ROW}, 1, lambda _: None)
+            with progress.step("measure") as say:
+                runs = measure.in_turn({name: _write(frame) for name, frame in ways.items()}, ROUNDS, say)
+        finally:
+            spark.stop()
+    return _report(runs, count, size)
+
+
+def write_messages(file: Path, settings: Settings, count: int) -> float:
+    """Simulated alerts as Kafka gives them; the mean size of an alert in bytes.
+
+    Small row groups: Parquet's reader holds a whole one in memory, and with large ones the JVM collects garbage instead of decoding.
+    """
+    values = list(simulator.messages(settings, NIGHT, count))
+    numbers = range(count)
+    table = pa.table(
+        {
+            "value": pa.array(values, pa.binary()),
+            "topic": pa.array(["ztf"] * count),
+            "partition": pa.array([0] * count, pa.int32()),
+            "offset": pa.array(numbers, pa.int64()),
+            "kafkaTimestamp": pa.array([datetime(2026, 3, 22)] * count, pa.timestamp("us", tz="UTC")),
+        }
+    )
+    pq.write_table(table, file, compression="none", use_dictionary=False, row_group_size=50, write_batch_size=10)
+    return sum(map(len, values)) / count
+
+
+def _ways(spark: SparkSession, settings: Settings, file: Path) -> dict[str, DataFrame]:
+    """The same messages, decoded in several ways."""
+    spark.conf.set("spark.sql.parquet.columnarReaderBatchSize", 50)
+    spark.conf.set("spark.sql.files.maxPartitionBytes", 2**40)
+    messages = spark.read.parquet(str(file))
+    survey = surveys.get(settings.survey)
+    limit = settings.stream2raw.max_message_bytes
+    fast, slow = (stream2raw.codec(survey, limit, slow=slow) for slow in (False, True))
+    service = stream2raw.build(messages, survey, fast)
+    added = {*messages.columns, "brokerIngestTimestamp", "reason", "status", "night"}
+    alert = StructType([field for field in service.schema if field.name not in added])
+    return {
+        ROW: _by_row(messages, alert),
+        SERVICE: service,
+        SLOW: stream2raw.build(messages, survey, slow),
+        ALONE: _alone(messages, fast, settings.simulator.schema_version),
+        SCAN: messages,
+    }
+
+
+def _by_row(messages: DataFrame, alert: StructType) -> DataFrame:
+    """What brokers do today: one call of a Python function an alert."""
+
+    def read(value: bytes) -> Any:
+        return next(fastavro.reader(io.BytesIO(value)))
+
+    return messages.select(F.udf(read, alert)("value").alias("alert"), "*").drop("value").select("alert.*", "*").drop("alert")
+
+
+def _alone(messages: DataFrame, codec: Codec, version: str) -> DataFrame:
+    """What no decoder in the JVM can do without: the place of the body is taken for granted (its size takes three bytes)."""
+    [writer] = [writer for writer in codec.writers if writer.version == version]
+    start = len(writer.header) + SYNC + 1 + 3
+    body = F.substring("value", F.lit(start + 1), F.length("value") - start - SYNC)
+    options = {"mode": "PERMISSIVE", "avroSchema": codec.reader}
+    return messages.select(from_avro(body, writer.schema, options).alias("alert"), "*").drop("value").select("alert.*", "*").drop("alert")
+
+
+def _write(frame: DataFrame) -> Callable[[], None]:
+    """Every column of every row, to nowhere."""
+    return lambda: frame.write.format("noop").mode("overwrite").save()
+
+
+def _check(ways: dict[str, DataFrame], count: int) -> None:
+    """All ways decode all alerts, and to the same values: a hash over every column says so.
+
+    Raises
+    ------
+    FinkError
+        They do not, and so cannot be compared.
+    """
+    columns = [name for name in ways[ROW].columns if name in ways[SERVICE].columns]
+    found = {}
+    for name, frame in ways.items():
+        if name == SCAN:
+            continue
+        plan = frame._jdf.queryExecution().optimizedPlan()  # type: ignore[operator]
+        if plan.output().size() != len(frame.columns):
+            raise FinkError(f"bench decode: columns of '{name}' are not in its plan")
+        row = frame.agg(F.count("candid"), F.bit_xor(F.xxhash64(*columns)), F.sum("candidate.jd")).first()
+        found[name] = tuple(row or ())
+    if len(set(found.values())) != 1 or found[ROW][0] != count:
+        raise FinkError(f"bench decode: of {count} alerts, the ways decode differently: {found}")
+
+
+def _report(runs: dict[str, list[measure.Run]], count: int, size: float) -> Report:
+    ratio = measure.times_faster(runs[ROW], runs[SERVICE])
+    width = max(map(len, runs))
+    lines = [
+        f"{count:,} alerts of {size / 1000:.1f} kB, one core; medians of {ROUNDS} rounds, in turn",
+        "",
+        f"{'':<{width}}  alerts/s  CPU s per 1,000  times the row UDF (clock, CPU)",
+    ]
+    figures = []
+    for name, measured in runs.items():
+        middle, times = measure.typical(measured), measure.times_faster(runs[ROW], measured)
+        rate, cpu_s = count / middle.seconds, 1000 * middle.cpu_s / count
+        lines.append(f"{name:<{width}}  {rate:>8,.0f}  {cpu_s:>15.2f}  {times.seconds:>18.1f} {times.cpu_s:>6.1f}")
+        figures += [Figure(f"{name}: alerts/s", round(rate), "1/s"), Figure(f"{name}: CPU", round(cpu_s, 3), "s per 1,000 alerts")]
+    figures += [
+        Figure("ratio", round(ratio.seconds, 2), "times the row UDF, alerts/s", GOAL),
+        Figure("ratio in CPU seconds", round(ratio.cpu_s, 2), "times the row UDF", GOAL),
+    ]
+    verdict = "reached" if figures[-2].ok else "MISSED"
+    lines += [
+        "",
+        f"stream2raw decodes {ratio.seconds:.1f} times as fast as the row UDF ({ratio.cpu_s:.1f} in CPU s); goal {GOAL:g}: {verdict}",
+    ]
+    return Report(figures, "\n".join(lines))
