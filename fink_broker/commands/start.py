@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import psutil
 
@@ -38,7 +39,7 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     if arguments.detach:
         return _detach(rest, arguments, settings)
-    log.to_file(settings.log(rest[0].name))
+    log.to_file(_log(rest, settings))
     try:
         return _foreground(rest, arguments, settings)
     except FinkError:
@@ -57,6 +58,11 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("-d", "--detach", action="store_true")
     arguments = parser.parse_args(argv)
     return arguments
+
+
+def _log(entries: Sequence[ServiceEntry], settings: Settings) -> Path:
+    """The log of services that share a process: where Spark logs too, that of the first of them that needs it."""
+    return settings.log(next((entry.name for entry in entries if entry.kind == "stream"), entries[0].name))
 
 
 def _start_servers(entries: Sequence[ServiceEntry], settings: Settings) -> None:
@@ -86,7 +92,7 @@ def _foreground(entries: Sequence[ServiceEntry], arguments: argparse.Namespace, 
 
         options = RunOptions(once=arguments.once, night=arguments.night, simulator=arguments.simulator)
         names = ", ".join(entry.name for entry in streams)
-        print(f"{names} starting; log: {settings.log(entries[0].name)}; Ctrl-C ends", flush=True)
+        print(f"{names} starting; log: {_log(entries, settings)}; Ctrl-C ends", flush=True)
         runner.run(streams, settings, options, runner.Stop(arguments.exit_after), lambda _: print(f"{names} started", flush=True))
         print(f"{names} ended", flush=True)
     return 0
@@ -104,7 +110,7 @@ def _detach(entries: Sequence[ServiceEntry], arguments: argparse.Namespace, sett
     options += [] if arguments.exit_after is None else ["--exit-after", str(arguments.exit_after)]
     options += ["--simulator"] * arguments.simulator + ["--once"] * arguments.once
     names = [entry.name for entry in entries]
-    output = settings.log(names[0])
+    output = _log(entries, settings)
     command = [sys.executable, "-m", "fink_broker.commands.start", *names, *options]
     pid = processes.detach(command, output, os.environ | {"PYTHONPATH": str(CHECKOUT)})
     deadline = time.monotonic() + _DETACH_S

@@ -85,7 +85,7 @@ def wait_for(address: str, seconds: float, what: str) -> None:
     """
 
     def ask() -> None:
-        _admin(address).list_topics(timeout=5)
+        _admin(address).list_topics(timeout=min(5.0, seconds))
 
     patiently(ask, (KafkaException,), seconds, f"{what} at {address}")
 

@@ -34,19 +34,20 @@ def patiently(ask: Callable[[], T], faults: tuple[type[Exception], ...], seconds
     ServerUnavailable
         It did not answer in time; the last fault is the cause.
     """
-    deadline = time.monotonic() + seconds
+    begin = time.monotonic()
     pause, told = 0.2, False
     while True:
         try:
             return ask()
         except faults as fault:
-            left = deadline - time.monotonic()
+            waited = time.monotonic() - begin
+            left = seconds - waited
             if left <= 0:
                 raise ServerUnavailable(
                     f"{what} did not answer within {seconds:g} s: is it running? ([wait] seconds sets how long to try)"
                 ) from fault
             log.info("%s does not answer: %s", what, fault)
-            if not told and pause > 1:
+            if not told and waited > 1:
                 print(f"waiting for {what} (at most {seconds:g} s) ...", file=sys.stderr, flush=True)
                 told = True
             time.sleep(min(pause, max(left, 0.05)))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import re
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
@@ -104,6 +106,8 @@ def run(
         A query died, a server does not answer, or a service runs already.
     """
     stop = stop or Stop()
+    for entry in entries:
+        entry.module()  # a file of one's own that does not import is no reason to wait for anything
     with ExitStack() as stack:
         stack.enter_context(stop.on_signals())
         for entry in entries:
@@ -125,7 +129,7 @@ def run(
             watched: list[_Watched] = []
             stack.callback(_finish, watched)
             for entry in group:
-                watched.append(_Watched(entry, context))
+                watched.append(_Watched(entry, context, settings.log(entries[0].name)))
             if started is not None and group is groups[-1]:
                 started(context)
             if not watch(watched, stop):
@@ -135,9 +139,10 @@ def run(
 class _Watched:
     """A service's query, and how to bring it back where the service knows how."""
 
-    def __init__(self, entry: ServiceEntry, context: Context) -> None:
+    def __init__(self, entry: ServiceEntry, context: Context, log_file: Path) -> None:
         self.entry = entry
         self._context = context
+        self._log_file = log_file
         self._module = entry.module()
         self.query: StreamingQuery = self._module.start(context)
         self._recoveries = 0
@@ -163,7 +168,7 @@ class _Watched:
         self._recoveries += 1
         again = recover(self._context, error) if recover and self._recoveries <= _RECOVERIES else None
         if again is None:
-            _died(self.entry, self._context.settings, error)
+            _died(self.entry, self._log_file, error)
         log.info("%s goes on with another plan", self.entry.name)
         self.query = again
 
@@ -187,10 +192,18 @@ def _finish(watched: Sequence[_Watched]) -> None:
         one.finish()
 
 
-def _died(entry: ServiceEntry, settings: Settings, error: StreamingQueryException) -> NoReturn:
+def _died(entry: ServiceEntry, log_file: Path, error: Exception) -> NoReturn:
     log.error("%s died", entry.name, exc_info=error)
-    cause = next((line.strip() for line in str(error).splitlines() if line.strip()), "no message")
-    raise FinkError(f"{entry.name} died: {cause[:200]}; details in {settings.log(entry.name)}") from error
+    raise FinkError(f"{entry.name} died: {_cause(str(error))}; details in {log_file}") from error
+
+
+def _cause(text: str) -> str:
+    """The line that tells most: where Python raised, the last one of its trace, else the first."""
+    raised = re.findall(
+        r"^\s*([A-Za-z_][\w.]*(?:Error|Exception|Unavailable)\b.*)$", text.partition("Traceback (most recent call last)")[2], re.MULTILINE
+    )
+    first = next((line for line in text.splitlines() if line.strip()), "no message")
+    return (raised[-1] if raised else first).strip()[:200]
 
 
 def watch(watched: Sequence[_Watched], stop: Stop) -> bool:
