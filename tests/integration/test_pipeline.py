@@ -1,0 +1,228 @@
+"""What goes in comes out: the services as a user starts them, with the real Kafka, read back by other libraries."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import fastavro
+import pyarrow.parquet as pq
+import pytest
+
+from datasim import garbage
+from datasim.packet import writer_schema
+from fink_broker.config import Settings
+from fink_broker.connectors import kafka, parquet
+from fink_broker.connectors.sparklog import newest
+from fink_broker.services import simulator
+from tests.compare import differences
+from tests.integration.conftest import Broker, kill_tree
+
+pytestmark = pytest.mark.integration
+
+NIGHT = "20260322"
+SERVICES = ("stream2raw", "raw2science", "distribution")
+TOPICS = ("bright", "new_transients", "rising", "known_variables", "solar_system")
+
+
+def rows(folder: Path, **partition: str) -> list[dict[str, Any]]:
+    """Rows of committed files, read by pyarrow."""
+    files = [file for file in parquet.committed(folder) if partition.items() <= file.partition.items()]
+    return [row | file.partition for file in files for row in pq.ParquetFile(file.path).read().to_pylist()]
+
+
+def read(value: bytes) -> dict[str, Any]:
+    [record] = fastavro.reader(io.BytesIO(value))
+    return record
+
+
+def received(address: str, names: tuple[str, ...]) -> dict[str, list[dict[str, Any]]]:
+    """The messages of users' topics, decoded as fink-client does."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for name in names:
+        found[name] = []
+        for message in kafka.read_all(address, f"fink_{name}_ztf"):
+            key, value, headers = message.key(), message.value(), message.headers()
+            alert: Any = fastavro.schemaless_reader(io.BytesIO(value), fastavro.parse_schema(json.loads(key)), None)
+            assert headers == [("fink-id", str(alert["candid"]).encode())]
+            found[name].append(alert)
+    return found
+
+
+def passes(alert: dict[str, Any]) -> bool:
+    candidate = alert["candidate"]
+    return candidate["nbad"] == 0 and candidate["rb"] >= 0.55 and candidate["fid"] != 3
+
+
+def utc(moment: datetime) -> datetime:
+    """A time as Parquet has it: UTC without saying so."""
+    return moment.replace(tzinfo=UTC)
+
+
+def text(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%d %H:%M:%S.%f").rstrip("0").rstrip(".")
+
+
+def night(count: int, after: int = 0) -> list[bytes]:
+    """The messages of a night that come after the first so many."""
+    settings = Settings.model_validate({"simulator": {"burst": 40}})
+    return list(simulator.messages(settings, NIGHT, count))[after:]
+
+
+@dataclass
+class Run:
+    """One night through the services: what was sent, and when."""
+
+    broker: Broker
+    topic: str
+    good: list[bytes]
+    bad: dict[str, bytes]
+    repeats: list[bytes]
+    messages: list[bytes]
+    began: datetime
+    ended: datetime
+
+    def ids(self) -> list[int]:
+        """Ids of the alerts sent, repeats too."""
+        return [read(value)["candid"] for value in [*self.good, *self.repeats]]
+
+    def alerts(self) -> dict[int, dict[str, Any]]:
+        return {alert["candid"]: alert for alert in map(read, self.good)}
+
+    def passing(self) -> dict[int, dict[str, Any]]:
+        return {candid: alert for candid, alert in self.alerts().items() if passes(alert)}
+
+    def science(self) -> dict[int, dict[str, Any]]:
+        return {row["candid"]: row for row in rows(self.broker.settings.science)}
+
+
+@pytest.fixture(scope="module")
+def run(broker: Callable[[str], Broker], templates: list[dict[str, Any]]) -> Run:
+    """Good alerts, bad messages among them, and repeats; worked off once."""
+    one = broker("broker")
+    # All tests share users' topics: only what comes now counts.
+    assert set(kafka.message_counts(one.kafka, [f"fink_{name}_ztf" for name in TOPICS]).values()) == {0}
+    good = night(120)
+    bad = garbage.every_kind(templates[0] | {"fp_hists": None}, writer_schema("4.02"))
+    repeats = good[:7]
+    messages = [*good[:30], *bad.values(), *good[30:], *repeats]
+    topic = "ztf_20260322_pipeline"
+    one.send(topic, messages)
+    one.configure(topic)
+    began = datetime.now(UTC)
+    one.run("start", *SERVICES, "--once")
+    return Run(one, topic, good, bad, repeats, messages, began, datetime.now(UTC))
+
+
+def test_raw_has_every_alert_with_every_field(run: Run):
+    raw, sent = rows(run.broker.settings.raw, status="ok"), run.alerts()
+    assert Counter(row["candid"] for row in raw) == Counter(run.ids())
+    for row in raw:
+        alert = sent[row["candid"]]
+        assert differences(alert, {name: row[name] for name in alert}) == []
+        assert (row["night"], row["topic"], row["value"], row["reason"]) == (NIGHT, run.topic, None, None)
+        # Messages were dealt to two partitions in turn.
+        assert read(run.messages[2 * row["offset"] + row["partition"]])["candid"] == row["candid"]
+        assert run.began <= utc(row["brokerIngestTimestamp"]) <= run.ended
+
+
+def test_what_is_no_alert_is_kept_with_its_reason_and_place(run: Run):
+    rejected = rows(run.broker.settings.raw, status="rejected")
+    assert Counter(bytes(row["value"]) for row in rejected) == Counter(run.bad.values())
+    for row in rejected:
+        assert run.messages[2 * row["offset"] + row["partition"]] == row["value"]
+        assert len(row["reason"]) > 10
+        assert row["candid"] is row["candidate"] is None
+        assert row["night"] in {f"{run.began:%Y%m%d}", f"{run.ended:%Y%m%d}"}
+
+
+def test_science_has_what_passes_once_with_every_field(run: Run):
+    expected = run.passing()
+    assert 10 < len(expected) < len(run.good)
+    assert sorted(row["candid"] for row in rows(run.broker.settings.science)) == sorted(expected)
+    for candid, row in run.science().items():
+        alert = expected[candid] | {"publisher": "Fink"}
+        assert differences(alert, {name: row[name] for name in alert}) == []
+        times = [one["jd"] for one in [*(alert["prv_candidates"] or []), alert["candidate"]] if one["magpsf"] is not None]
+        assert row["nalerthist"] == len(times)
+        assert row["jd_first_real_det"] == min(times)
+        assert row["jdstarthist_dt"] == pytest.approx(min(times) - alert["candidate"]["jdstarthist"], abs=1e-9)
+        assert row["gcvs"]
+        assert row["science_errors"] is None
+        assert row["brokerIngestTimestamp"] <= row["brokerStartProcessTimestamp"] <= row["brokerEndProcessTimestamp"]
+        assert utc(row["brokerEndProcessTimestamp"]) <= run.ended
+        assert not {"topic", "partition", "offset", "kafkaTimestamp", "reason", "value", "status"} & row.keys()
+
+
+def selected(science: dict[int, dict[str, Any]]) -> dict[str, list[int]]:
+    """What the filters that are SQL say, in Python."""
+    return {
+        "bright": sorted(c for c, row in science.items() if row["candidate"]["magpsf"] < 16),
+        "known_variables": sorted(c for c, row in science.items() if row["gcvs"] != "Unknown"),
+        "solar_system": sorted(c for c, row in science.items() if 0 <= row["candidate"]["ssdistnr"] < 5),
+    }
+
+
+def test_topics_have_what_their_filters_select_with_every_field(run: Run):
+    science, found = run.science(), received(run.broker.kafka, TOPICS)
+    for name, ids in selected(science).items():
+        assert sorted(alert["candid"] for alert in found[name]) == ids, name
+    messages = [alert for alerts in found.values() for alert in alerts]
+    assert len(messages) > 10
+    for alert in messages:
+        row = {name: text(value) if isinstance(value, datetime) else value for name, value in science[alert["candid"]].items()}
+        assert differences({name: value for name, value in row.items() if name not in ("night", "science_errors")}, alert) == []
+
+
+def test_status_counts_all_of_it(run: Run):
+    state = run.broker.status()
+    assert state["ok"]
+    intake, science, distribution = (state["services"][name] for name in SERVICES)
+    assert (intake["in"], intake["out"], intake["lag"]) == (len(run.messages), len(run.ids()), 0)
+    assert intake["rejected"] == Counter(row["reason"] for row in rows(run.broker.settings.raw, status="rejected"))
+    assert (science["in"], science["out"], science["lag"]) == (len(run.ids()), len(run.passing()), 0)
+    assert science["duplicate"] == sum(passes(read(value)) for value in run.repeats)
+    assert science["cut"] == sum(not passes(read(value)) for value in [*run.good, *run.repeats])
+    assert (distribution["in"], distribution["lag"]) == (len(run.passing()), 0)
+
+
+def test_run_again_nothing_is_sent_twice_and_what_is_new_goes_through(run: Run):
+    """After the others: it adds to the night."""
+    further = night(160, after=120)
+    run.broker.send(run.topic, [*further, run.good[-1]])
+    run.broker.run("start", *SERVICES, "--once")
+    run.repeats.append(run.good[-1])
+    run.good += further
+    assert Counter(row["candid"] for row in rows(run.broker.settings.raw, status="ok")) == Counter(run.ids())
+    assert sorted(row["candid"] for row in rows(run.broker.settings.science)) == sorted(run.passing())
+    found = received(run.broker.kafka, TOPICS)
+    for name, ids in selected(run.science()).items():
+        assert sorted(alert["candid"] for alert in found[name]) == ids, name
+    assert run.broker.status()["ok"]
+
+
+def test_killed_in_the_middle_and_started_again_each_alert_is_there_once(broker: Callable[[str], Broker]):
+    one, topic, sent = broker("victim"), "ztf_20260322_killed", night(160)
+    one.send(topic, sent)
+    one.configure(topic, "[stream2raw]\ntrigger_seconds = 0.1\nmax_alerts_per_trigger = 20\n")
+    process = one.open("start", "stream2raw")
+    deadline = time.monotonic() + 60
+    while newest(one.settings.raw / parquet.LOG) < 1:
+        assert time.monotonic() < deadline
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    kill_tree(process.pid)
+    process.communicate()
+    assert sum(file.rows for file in parquet.committed(one.settings.raw)) < len(sent)
+    one.run("start", "stream2raw", "--once")
+    assert sorted(row["candid"] for row in rows(one.settings.raw)) == sorted(read(value)["candid"] for value in sent)
+    assert {file.partition["status"] for file in parquet.committed(one.settings.raw)} == {"ok"}
+    intake = one.status()["services"]["stream2raw"]
+    assert (intake["in"], intake["out"], intake["ok"]) == (len(sent), len(sent), True)
