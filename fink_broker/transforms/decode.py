@@ -9,9 +9,9 @@ Spark's `from_avro`. Anything else that may be a container takes the slow way, t
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, reduce
+from functools import cached_property
 
 import pandas as pd
 from pyspark.sql import Column, DataFrame
@@ -194,27 +194,19 @@ def _reason(checks: Mapping[str, str], schema: StructType, fields: Sequence[str]
 
 
 def _strings_are_utf8(schema: StructType, fields: Sequence[str]) -> Column:
-    """Spark and Parquet carry any bytes as a string; pandas, pyarrow and fastavro refuse them later, in every service."""
-    return _all(_utf8(F.col(name), schema[name].dataType) for name in fields if _contains_text(schema[name].dataType))
+    """Spark and Parquet carry any bytes as a string; pandas, pyarrow and fastavro refuse them later, in every service.
+
+    All the text of an alert, joined by blanks, is UTF-8 if and only if each piece is: no character begins or ends in a blank.
+    """
+    return F.is_valid_utf8(F.concat_ws(" ", *[text for name in fields for text in _texts(F.col(name), schema[name].dataType)]))
 
 
-def _utf8(column: Column, kind: DataType) -> Column:
-    sound = F.lit(True)
+def _texts(column: Column, kind: DataType, *, in_array: bool = False) -> list[Column]:
+    """Every string in a column; below arrays, an array of strings."""
     if isinstance(kind, StringType):
-        sound = F.is_valid_utf8(column)
-    elif isinstance(kind, StructType):
-        sound = _all(_utf8(column[field.name], field.dataType) for field in kind.fields if _contains_text(field.dataType))
-    elif isinstance(kind, ArrayType):
-        inner = kind.elementType
-        sound = F.forall(column, lambda item: _utf8(item, inner))
-    return F.coalesce(sound, F.lit(True))
-
-
-def _contains_text(kind: DataType) -> bool:
+        return [column]
+    if isinstance(kind, ArrayType):
+        return _texts(F.flatten(F.array_compact(column)) if in_array else column, kind.elementType, in_array=True)
     if isinstance(kind, StructType):
-        return any(_contains_text(field.dataType) for field in kind.fields)
-    return _contains_text(kind.elementType) if isinstance(kind, ArrayType) else isinstance(kind, StringType)
-
-
-def _all(checks: Iterable[Column]) -> Column:
-    return reduce(lambda one, other: one & other, checks, F.lit(True))
+        return [text for field in kind.fields for text in _texts(column[field.name], field.dataType, in_array=in_array)]
+    return []
