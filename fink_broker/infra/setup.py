@@ -78,6 +78,9 @@ class Setup:
             runner = Runner(self.log, lock)
             try:
                 self._steps(tests, runner)
+            except BaseException:
+                runner.stop()
+                raise
             finally:
                 shutil.rmtree(self.folder / "tmp", ignore_errors=True)
             _write(self.folder / "stamp", self.wanted(tests))
@@ -100,7 +103,7 @@ class Setup:
 
     def _steps(self, tests: bool, runner: Runner) -> None:
         progress = Progress(self.log, 1.0 if sys.stderr.isatty() else 15.0)
-        print(f"Fink sets itself up in {self.folder}, once: minutes, 1.4 GB (details: setup.log there)", file=sys.stderr, flush=True)
+        print(f"Fink sets itself up in {self.folder}, once: minutes, 1.1 GB (details: setup.log there)", file=sys.stderr, flush=True)
         if not self._venv_fits(tests):
             self._make_venv(runner)
             progress.done(f"virtual environment with Python {sys.version.split()[0]}")
@@ -203,15 +206,18 @@ def main(argv: list[str]) -> int:
     try:
         Setup(jars.setup()).make(argv == ["tests"])
     except FinkError as error:
-        print(f"\nfink: {error}", file=sys.stderr)
-        return error.exit_code
+        return _fail(str(error), error.exit_code)
     except OSError as error:
-        print(f"\nfink: {error}: see that {jars.setup()} can be written to, or set FINK_SETUP to another folder", file=sys.stderr)
-        return 1
+        return _fail(f"{error}: see that {jars.setup()} can be written to, or set FINK_SETUP to another folder", 1)
     except KeyboardInterrupt:
-        print("\nfink: set-up interrupted; the next start goes on from here", file=sys.stderr)
-        return 130
+        return _fail("set-up interrupted; the next start goes on from here", 130)
     return 0
+
+
+def _fail(message: str, code: int) -> int:
+    clear = "\r\033[K" if sys.stderr.isatty() else ""  # the line of progress
+    print(f"{clear}fink: {message}", file=sys.stderr)
+    return code
 
 
 if __name__ == "__main__":

@@ -63,7 +63,7 @@ class Progress:
         with self.log.open("rb") as file:
             file.seek(max(0, self.log.stat().st_size - 20_000))
             lines = file.read().decode(errors="replace").splitlines()
-        known = [line.strip() for line in lines if re.match(r"\s*(Downloading|Building|Installing|Running|downloading) ", line)]
+        known = [line.strip() for line in lines if re.match(r"\s*(Downloading|Building|Installing|Running|downloading|\$) ", line)]
         return re.sub(r"\S+/", "", known[-1])[:70] if known else "starting"
 
     def _print(self, text: str, end: str) -> None:
@@ -110,9 +110,10 @@ class Runner:
         """End all commands that run, with the processes that they started, and start no more."""
         with self._guard:
             self._stopped = True
-            for child in self._children:
-                if child.poll() is None:
-                    os.killpg(child.pid, signal.SIGTERM)
+            running = [child for child in self._children if child.poll() is None]
+        for child in running:
+            os.killpg(child.pid, signal.SIGTERM)
+            child.wait()
 
     def _environment(self) -> dict[str, str]:
         kept = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "PYTHONHOME", "PIP_TARGET", "PIP_PREFIX")}
