@@ -1,0 +1,47 @@
+"""The logs of Structured Streaming."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from fink_broker.connectors.sparklog import entries, newest, offsets
+
+
+def write(log: Path, name: str, *lines: object) -> None:
+    log.mkdir(exist_ok=True)
+    (log / name).write_text("\n".join(["v1", *map(json.dumps, lines)]))
+
+
+def test_a_log_that_is_not_there(tmp_path: Path):
+    assert newest(tmp_path / "nowhere") == -1
+    assert list(entries(tmp_path / "nowhere")) == []
+
+
+def test_the_newest_is_the_highest_number_not_the_last_name(tmp_path: Path):
+    for name in ("2", "10", "9.compact", ".11.crc", "metadata", "12.tmp"):
+        write(tmp_path, name)
+    assert newest(tmp_path) == 10
+    write(tmp_path, "19.compact")
+    assert newest(tmp_path) == 19
+
+
+def test_entries_come_once_and_in_order(tmp_path: Path):
+    """What a compacted file holds is not read again from the files that it has replaced, which stay for a while."""
+    for number in range(12):
+        write(tmp_path, str(number), {"path": f"f{number}"})
+    (tmp_path / "9").unlink()
+    write(tmp_path, "9.compact", *[{"path": f"f{number}", "batchId": number} for number in range(9)], {"path": "f9"})
+    assert [(number, entry["path"]) for number, entry in entries(tmp_path)] == [(number, f"f{number}") for number in range(12)]
+
+
+def test_a_batch_without_files(tmp_path: Path):
+    write(tmp_path, "0")
+    write(tmp_path, "1", {"path": "a"}, {"path": "b"})
+    assert [(number, entry["path"]) for number, entry in entries(tmp_path)] == [(1, "a"), (1, "b")]
+
+
+def test_offsets_of_a_batch(tmp_path: Path):
+    (tmp_path / "offsets").mkdir()
+    (tmp_path / "offsets" / "3").write_text('v1\n{"batchWatermarkMs":0}\n{"ztf":{"0":17,"1":4}}')
+    assert offsets(tmp_path, 3) == {"ztf": {"0": 17, "1": 4}}
