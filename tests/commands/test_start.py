@@ -1,0 +1,97 @@
+"""fink start: arguments, tasks, and starting in the background. What services do is in tests/services/test_runner.py."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fink_broker import config
+from fink_broker.commands import start
+from fink_broker.config import Settings
+from fink_broker.errors import ConfigError, FinkError, UsageError
+from fink_broker.infra import processes
+from fink_broker.services import simulator
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
+    conf = tmp_path / "my fink.conf"
+    conf.write_text(f'home = "{tmp_path}/home"\n[wait]\nseconds = 60\n')
+    monkeypatch.setenv("FINK_CONF", str(conf))
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    settings = config.load()
+    yield settings
+    for running in processes.all_running(settings):
+        processes.stop(settings, running.name, timeout=30, say=lambda line: None)
+    root.handlers, root.level = handlers, level
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        ([], "required: SERVICE"),
+        (["archive", "--nite", "20260322"], "unrecognized arguments: --nite"),
+        (["archive", "--night", "2026-03-22"], "'2026-03-22' is not a night"),
+        (["archive", "--night", "20260230"], "'20260230' is not a night"),
+        (["archive", "--exit-after", "soon"], "invalid float value: 'soon'"),
+        (["archiv"], "unknown service 'archiv'; did you mean 'archive'?"),
+    ],
+)
+def test_wrong_usage_is_one_line(home: Settings, argv: list[str], message: str):
+    with pytest.raises(UsageError) as raised:
+        start.main(argv)
+    assert message in str(raised.value)
+    assert "\n" not in str(raised.value)
+    assert not home.run.exists()
+
+
+def test_an_unknown_survey_is_said_before_anything_starts(home: Settings):
+    with pytest.raises(ConfigError, match="unknown survey 'sdss'; known: ztf"):
+        start.main(["raw2science", "-s", "sdss"])
+    assert processes.all_running(home) == []
+
+
+def test_a_task_runs_with_its_night_under_a_pid_file_and_gives_its_exit_code(home: Settings, monkeypatch: pytest.MonkeyPatch):
+    seen = []
+
+    def run(settings: Settings, night: str | None) -> int:
+        seen.append((night, [one.name for one in processes.all_running(settings)]))
+        return 7
+
+    monkeypatch.setattr(simulator, "run", run)
+    # What comes after a task that failed is not started.
+    assert start.main(["simulator", "archive", "--night", "20260322"]) == 7
+    assert seen == [("20260322", ["simulator"])]
+    assert processes.all_running(home) == []
+
+
+def test_in_the_background_until_it_is_stopped(home: Settings, capsys: pytest.CaptureFixture[str]):
+    """Without HBase the archive waits: a process that lives, and that ends when asked to."""
+    assert start.main(["archive", "-d", "--once"]) == 0
+    running = processes.find(home, "archive")
+    assert running is not None
+    assert capsys.readouterr().out == f"archive started, pid {running.pid}; log: {home.log('archive')}\n"
+    assert running.argv[-2:] == ["archive", "--once"]
+    with pytest.raises(FinkError, match=f"archive runs already, pid {running.pid}: fink stop archive"):
+        start.main(["archive", "-d"])
+    assert processes.stop(home, "archive", timeout=30, say=lambda line: None)
+    assert processes.all_running(home) == []
+
+
+def test_what_ends_at_once_in_the_background_points_to_its_log(home: Settings, tmp_path: Path):
+    conf = tmp_path / "own.conf"
+    (tmp_path / "mine.py").write_text("raise ValueError('not today')\n")
+    conf.write_text(f'home = "{home.root}"\n[[services]]\nname = "mine"\nfile = "{tmp_path}/mine.py"\n')
+    with pytest.raises(FinkError, match=r"mine did not start; its last line is in .*/log/mine\.log"):
+        start.main(["mine", "-d", "-c", str(conf)])
+    assert "ValueError: not today" in home.log("mine").read_text().splitlines()[-1]
+
+
+def test_services_that_share_a_process_log_where_spark_does(home: Settings):
+    entries = [start.registry.known(home)[name] for name in ("simulator", "stream2raw", "archive")]
+    assert start._log(entries, home) == home.log("stream2raw")
+    assert start._log(entries[:1], home) == home.log("simulator")
