@@ -106,8 +106,10 @@ def run(
         A query died, a server does not answer, or a service runs already.
     """
     stop = stop or Stop()
+    # A survey that there is not, or a file of one's own that does not import: nothing is started and nobody waited for.
+    survey = surveys.get(settings.survey)
     for entry in entries:
-        entry.module()  # a file of one's own that does not import is no reason to wait for anything
+        entry.module()
     with ExitStack() as stack:
         stack.enter_context(stop.on_signals())
         for entry in entries:
@@ -123,7 +125,7 @@ def run(
         spark = session(settings, entries[0].name)
         stack.callback(spark.stop)
         stack.enter_context(stop.on_signals())  # again: PySpark has set its own
-        context = Context(spark, settings, surveys.get(settings.survey), options)
+        context = Context(spark, settings, survey, options)
         groups = [[entry] for entry in entries] if options.once else [list(entries)]
         for group in groups:
             watched: list[_Watched] = []
