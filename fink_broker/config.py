@@ -253,11 +253,12 @@ def load(argument: str | None = None, environ: Mapping[str, str] | None = None) 
         raise ConfigError(f"cannot read the configuration {path}: {error.strerror}; give another with -c or FINK_CONF") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not valid TOML: {error}") from error
-    _merge(values, from_environment(os.environ if environ is None else environ))
+    set_by = from_environment(os.environ if environ is None else environ)
+    _merge(values, set_by)
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(_first_line(path, error)) from error
+        raise ConfigError(_first_line(path, set_by, error)) from error
 
 
 def from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
@@ -308,16 +309,28 @@ def _merge(into: dict[str, Any], new: dict[str, Any]) -> None:
             into[key] = value
 
 
-def _first_line(path: Path, error: ValidationError) -> str:
-    """The first fault in one line: which key, what is wrong, and for an unknown key the nearest known one."""
+def _first_line(path: Path, set_by: dict[str, Any], error: ValidationError) -> str:
+    """The first fault in one line: where and which key, what is wrong, and for an unknown key the nearest known one."""
     fault = error.errors(include_url=False, include_input=False)[0]
     key = ".".join(str(part) for part in fault["loc"])
+    if _holds(set_by, fault["loc"]):
+        where = f"the environment variable FINK_{'__'.join(str(part) for part in fault['loc']).upper()}"
+    else:
+        where = str(path)
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     if fault["type"] != "extra_forbidden":
-        return f"{path}: {key}: {fault['msg']}{more}"
+        return f"{where}: {key}: {fault['msg']}{more}"
     near = difflib.get_close_matches(str(fault["loc"][-1]), _known_keys(fault["loc"][:-1]), n=1, cutoff=0.5)
     hint = f", did you mean '{near[0]}'?" if near else "; fink config show lists the known keys"
-    return f"{path}: unknown key '{key}'{hint}{more}"
+    return f"{where}: unknown key '{key}'{hint}{more}"
+
+
+def _holds(values: Any, path: tuple[int | str, ...]) -> bool:
+    for part in path:
+        if not isinstance(values, dict) or part not in values:
+            return False
+        values = values[part]
+    return True
 
 
 def _known_keys(where: tuple[int | str, ...]) -> list[str]:

@@ -6,8 +6,12 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from subprocess import Popen
+from unittest import mock
 
+from pyspark import java_gateway
 from pyspark.logger import PySparkLogger
 from pyspark.sql import SparkSession
 
@@ -50,7 +54,7 @@ def session(settings: Settings, name: str) -> SparkSession:
     # They print the stack of every analysis error as JSON: what a user needs to know of it is said in one line.
     for chatty in ("DataFrameQueryContextLogger", "SQLQueryContextLogger"):
         PySparkLogger.getLogger(chatty).disabled = True
-    with _standard_error_to(log):
+    with _own_session_and_log(log):
         return builder.getOrCreate()
 
 
@@ -91,14 +95,10 @@ def _conf(settings: Settings, log: Path) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def _standard_error_to(log: Path) -> Iterator[None]:
-    """The JVM, started meanwhile, inherits the log as its standard error; ours is given back."""
-    sys.stderr.flush()
-    ours = os.dup(2)
-    with log.open("ab") as file:
-        os.dup2(file.fileno(), 2)
-    try:
+def _own_session_and_log(log: Path) -> Iterator[None]:
+    """The JVM, started meanwhile, gets a session of its own and the log as its standard error.
+
+    A signal to the process group, of a terminal or a service manager, would end it in the middle of a batch.
+    """
+    with log.open("ab") as file, mock.patch.object(java_gateway, "Popen", partial(Popen, start_new_session=True, stderr=file)):
         yield
-    finally:
-        os.dup2(ours, 2)
-        os.close(ours)

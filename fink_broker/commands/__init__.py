@@ -39,6 +39,13 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(f"{message} ({self.prog} -h shows the options)")
 
 
+def positive(text: str) -> int:
+    """A whole number above 0 from the command line; for `argparse` as a type."""
+    if not re.fullmatch("0*[1-9][0-9]*", text):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number above 0")
+    return int(text)
+
+
 def parse_night(text: str) -> str:
     """A night from the command line, ``YYYYMMDD``; for `argparse` as a type."""
     fault = argparse.ArgumentTypeError(f"'{text}' is not a night: give YYYYMMDD, such as 20260322")
@@ -69,6 +76,11 @@ def run(main: Callable[[list[str]], int]) -> NoReturn:
         # The reader has gone (fink show | head): nothing more can be said, not even by Python's own flush at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 128 + signal.SIGPIPE
+    except OSError as error:
+        if logging.getLogger().handlers:
+            logging.getLogger(__name__).exception("the operating system refused")
+        print(f"fink: {error.strerror or error}: {error.filename or ''}{_where()}", file=sys.stderr)
+        code = 1
     # Whatever it is: the user needs to know that it is not their mistake, and where to look.
     except Exception as error:
         logging.getLogger(__name__).exception("a fault of the broker")

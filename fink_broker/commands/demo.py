@@ -17,7 +17,7 @@ from pathlib import Path
 from pyspark.sql.streaming.query import StreamingQuery
 
 from fink_broker import config, log
-from fink_broker.commands import Parser, report, run, start
+from fink_broker.commands import Parser, positive, report, run, start
 from fink_broker.commands import config as config_command
 from fink_broker.commands.progress import Progress
 from fink_broker.commands.report import Result
@@ -49,7 +49,7 @@ def main(argv: list[str] | None = None) -> int:
         Something is missing, or there twice.
     """
     parser = Parser("demo")
-    parser.add_argument("--alerts", type=int, default=300)
+    parser.add_argument("--alerts", type=positive, default=300)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--keep", action="store_true")
     arguments = parser.parse_args(argv)
@@ -192,13 +192,14 @@ def _keep(settings: Settings) -> None:
     conf = str(_conf(settings))
     start.main([*SERVICES, "--simulator", "-d", "-c", conf])
     option = f"-c {shlex.quote(conf)}"
+    fink = shlex.quote(str(config.CHECKOUT / "bin" / "fink"))
     print(
         f"""
 Everything is running. Next:
-  fink show {option}                        what runs
-  fink status {option}                      what went in and out
-  fink start simulator {option}             send another night
-  fink stop all {option}                    stop it all
+  {fink} show {option}
+  {fink} status {option}
+  {fink} start simulator --night 20260322 {option}     (sends another night)
+  {fink} stop all {option}
 Alerts are in {settings.root / "data"}; users' Kafka is {kafka.address(settings)}."""
     )
 

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import psutil
@@ -35,6 +36,10 @@ def main(argv: list[str] | None = None) -> int:
     entries = registry.find(arguments.services, settings)
     _start_servers([entry for entry in entries if entry.kind == "server"], settings)
     rest = [entry for entry in entries if entry.kind != "server"]
+    for entry in rest:
+        running = processes.find(settings, entry.name)
+        if running:
+            raise FinkError(f"{entry.name} runs already, pid {running.pid}: fink stop {entry.name}")
     if not rest:
         return 0
     if arguments.detach:
@@ -87,23 +92,28 @@ def _foreground(entries: Sequence[ServiceEntry], arguments: argparse.Namespace, 
             processes.unregister(settings, task.name)
         if code:
             return code
-    if streams:
-        from fink_broker.services import runner
-
-        options = RunOptions(once=arguments.once, night=arguments.night, simulator=arguments.simulator)
-        names = ", ".join(entry.name for entry in streams)
-        print(f"{names} starting; log: {_log(entries, settings)}; Ctrl-C ends", flush=True)
-        runner.run(streams, settings, options, runner.Stop(arguments.exit_after), lambda _: print(f"{names} started", flush=True))
-        print(f"{names} ended", flush=True)
+    # Registered before the imports, so that a stop in these first moments finds them.
+    with ExitStack() as stack:
+        for entry in streams:
+            processes.register(settings, entry.name)
+            stack.callback(processes.unregister, settings, entry.name)
+        if streams:
+            _run_streams(streams, arguments, settings)
     return 0
+
+
+def _run_streams(streams: Sequence[ServiceEntry], arguments: argparse.Namespace, settings: Settings) -> None:
+    from fink_broker.services import runner
+
+    options = RunOptions(once=arguments.once, night=arguments.night, simulator=arguments.simulator)
+    names = ", ".join(entry.name for entry in streams)
+    print(f"{names} starting; log: {_log(streams, settings)}; Ctrl-C ends", flush=True)
+    runner.run(streams, settings, options, runner.Stop(arguments.exit_after), lambda _: print(f"{names} started", flush=True))
+    print(f"{names} ended", flush=True)
 
 
 def _detach(entries: Sequence[ServiceEntry], arguments: argparse.Namespace, settings: Settings) -> int:
     """Start again without the terminal, and wait until the new process has written its pid file, or ended."""
-    for entry in entries:
-        running = processes.find(settings, entry.name)
-        if running:
-            raise FinkError(f"{entry.name} runs already, pid {running.pid}: fink stop {entry.name}")
     options = [] if arguments.conf is None else ["--conf", arguments.conf]
     options += [] if arguments.survey is None else ["--survey", arguments.survey]
     options += [] if arguments.night is None else ["--night", arguments.night]
@@ -115,7 +125,8 @@ def _detach(entries: Sequence[ServiceEntry], arguments: argparse.Namespace, sett
     pid = processes.detach(command, output, os.environ | {"PYTHONPATH": str(CHECKOUT)})
     deadline = time.monotonic() + _DETACH_S
     while time.monotonic() < deadline:
-        if processes.find(settings, names[-1]):
+        running = processes.find(settings, names[-1])
+        if running and running.pid == pid:
             print(f"{', '.join(names)} started, pid {pid}; log: {output}")
             return 0
         if not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:

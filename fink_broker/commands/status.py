@@ -13,7 +13,7 @@ from fink_broker.commands import Parser, parse_night, run
 from fink_broker.config import Settings
 from fink_broker.connectors import kafka, parquet
 from fink_broker.connectors.sparklog import newest, offsets
-from fink_broker.errors import ServerUnavailable
+from fink_broker.errors import FinkError, ServerUnavailable
 from fink_broker.infra import processes
 from fink_broker.infra.kafka import address
 from fink_broker.monitoring import counts
@@ -29,7 +29,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args(argv)
     settings = config.load(arguments.conf)
-    state = status(settings, arguments.night)
+    try:
+        state = status(settings, arguments.night)
+    except FileNotFoundError as error:
+        raise FinkError(f"a committed file is gone, and the alerts in it: {error.filename or error}") from error
     if not arguments.json:
         print(f"Night {arguments.night}\n" if arguments.night else "", end="")
         print(table(state))

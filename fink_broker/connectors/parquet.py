@@ -23,6 +23,9 @@ from fink_broker.errors import ConfigError
 
 LOG = "_spark_metadata"
 
+# Parquet holds a row group in memory, and looks at its size only after 100 rows: of large messages that is more than there is.
+_ROW_GROUPS = {"parquet.block.size": str(32 * 1024 * 1024), "parquet.page.size.row.check.min": "4"}
+
 
 def stream(spark: SparkSession, folder: Path, schema: StructType, max_files: int, partitions: Sequence[str] = ("night",)) -> DataFrame:
     """Stream of the alerts in a folder that another service writes, from the first file on.
@@ -61,6 +64,7 @@ def sink(alerts: DataFrame, folder: Path, checkpoint: Path, partitions: Sequence
         alerts.writeStream.format("parquet")
         .option("path", str(folder))
         .option("checkpointLocation", str(checkpoint))
+        .options(**_ROW_GROUPS)
         .partitionBy(*partitions)
         .outputMode("append")
     )

@@ -38,8 +38,7 @@ def entries(log: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             yield int(entry.get("batchId", number)), entry
 
 
-def offsets(checkpoint: Path, batch: int) -> dict[str, Any]:
+def offsets(checkpoint: Path, batch: int) -> Any:
     """Where a batch ends in the query's one source: topic to partition to next offset for Kafka, ``logOffset`` for a folder."""
     lines = (checkpoint / "offsets" / str(batch)).read_text(encoding="utf-8").splitlines()
-    reached: dict[str, Any] = json.loads(lines[2])
-    return reached
+    return json.loads(lines[2])

@@ -110,6 +110,8 @@ def find(settings: Settings, name: str) -> Running | None:
     """The process that runs under a name; a pid file whose process is gone is removed."""
     try:
         running = Running(**json.loads(_pid_file(settings, name).read_text(encoding="utf-8")))
+        if not (isinstance(running.pid, int) and running.pid > 0 and isinstance(running.create_time, float)):
+            raise TypeError
     except FileNotFoundError:
         return None
     except (ValueError, TypeError) as error:

@@ -105,7 +105,7 @@ def _passes(table: pa.Table, survey: Survey) -> Any:
 
 
 def reader(settings: Settings, service: str, night: str | None = None) -> Counts:
-    """Counts of a service that reads science alerts and writes to a server: distribution, archive, one's own."""
+    """Counts of a service that reads science alerts and writes to a server: distribution, archive, one's own; none if it reads else."""
     made = _of_night(parquet.committed(settings.science), night)
     checkpoint = settings.checkpoint(service)
     taken = sum(file.rows for file in _taken(made, checkpoint, newest(checkpoint / "commits")))
@@ -116,7 +116,9 @@ def _taken(files: Sequence[File], checkpoint: Path, batch: int) -> list[File]:
     """Those of the files that a query on a folder has read up to a batch."""
     if batch < 0:
         return []
-    reached = offsets(checkpoint, batch)["logOffset"]
+    # A service of one's own may read something else than a folder: of that nothing is known here.
+    end = offsets(checkpoint, batch)
+    reached = end.get("logOffset", -1) if isinstance(end, dict) else -1
     names = {parquet.local_path(entry["path"]) for number, entry in entries(checkpoint / "sources" / "0") if number <= reached}
     return [file for file in files if file.path in names]
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import functools
+import re
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 from pyspark.sql.types import StructType
 
+from fink_broker.config import Settings
 from fink_broker.connectors import kafka, parquet
 from fink_broker.connectors.avro import minified
+from fink_broker.connectors.sparklog import newest, offsets
+from fink_broker.errors import ConfigError
 from fink_broker.infra.kafka import address
 from fink_broker.services.context import Context, trigger
 from fink_broker.surveys import Survey
@@ -72,9 +76,29 @@ def _start(context: Context, *, slow: bool) -> StreamingQuery:
     settings, survey, options = context.settings, context.survey, context.options
     source = settings.kafka.input
     servers, topics = ("local", settings.simulator.topic) if options.simulator else (source.servers, source.topics)
+    _same_topics(settings, topics)
     messages = kafka.stream(
         context.spark, address(settings, servers), topics, source.starting_offsets, settings.stream2raw.max_alerts_per_trigger
     )
     raw = build(messages, survey, codec(survey, settings.stream2raw.max_message_bytes, slow=slow), options.night)
     sink = parquet.sink(raw, settings.raw, settings.checkpoint(NAME), PARTITIONS)
     return sink.queryName(NAME).trigger(**trigger(options, settings.stream2raw.trigger_seconds)).start()
+
+
+def _same_topics(settings: Settings, topics: str) -> None:
+    """A query that goes on must still subscribe to what it has read: without it Spark plans a batch that can never run.
+
+    Raises
+    ------
+    ConfigError
+        It does not.
+    """
+    checkpoint = settings.checkpoint(NAME)
+    planned = newest(checkpoint / "offsets")
+    read = offsets(checkpoint, planned) if planned >= 0 else {}
+    strange = [topic for topic in read if not re.fullmatch(topics, topic)]
+    if strange:
+        raise ConfigError(
+            f"stream2raw in {settings.root} has read {', '.join(strange)}, which '{topics}' does not match: "
+            "keep it in [kafka.input] topics, or use another home (the simulator's topic needs --simulator, and a home of its own)"
+        )

@@ -58,7 +58,7 @@ def _condition(name: str, sql: str, alerts: DataFrame) -> Column:
     try:
         [field] = alerts.select(F.expr(sql)).schema.fields
     except AnalysisException as error:
-        raise ConfigError(f"the filter '{name}' is not SQL on an alert: {str(error).strip().splitlines()[0]}") from error
+        raise ConfigError(f"the filter '{name}' is not SQL on an alert: {str(error).strip().splitlines()[0][:200]}") from error
     if not isinstance(field.dataType, BooleanType):
         raise ConfigError(f"the filter '{name}' is not a condition: its type is {field.dataType.simpleString()}")
     return F.coalesce(F.expr(sql), F.lit(False))

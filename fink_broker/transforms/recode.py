@@ -34,7 +34,10 @@ def recode(value: bytes | None, reader: str) -> tuple[bytes | None, str | None]:
     if value is None:
         return None, None
     try:
-        records = list(itertools.islice(fastavro.reader(io.BytesIO(value)), 2))
+        container = fastavro.reader(io.BytesIO(value))
+        if _has_endless_array(container.writer_schema, {}):
+            return None, "an array whose items take no bytes"
+        records = list(itertools.islice(container, 2))
         if len(records) != 1:
             return None, "a container of several records" if records else "a container without a record"
         record: Any = records[0]
@@ -48,3 +51,29 @@ def recode(value: bytes | None, reader: str) -> tuple[bytes | None, str | None]:
         detail = " ".join(str(error).split())[:200]
         return None, f"does not decode: {type(error).__name__}: {detail}" if detail else f"does not decode: {type(error).__name__}"
     return body.getvalue(), None
+
+
+def _has_endless_array(schema: Any, named: dict[str, Any]) -> bool:
+    """Whether a few bytes can claim an array of any length: its items take none, and fastavro would count them for years."""
+    if isinstance(schema, list):
+        return any(_has_endless_array(branch, named) for branch in schema)
+    if not isinstance(schema, dict):
+        return False
+    if "name" in schema:
+        named[schema["name"]] = schema
+    if schema["type"] == "array" and _is_empty(schema["items"], named):
+        return True
+    inner = [schema.get("items"), schema.get("values"), *(field["type"] for field in schema.get("fields", ()))]
+    return any(_has_endless_array(one, named) for one in inner)
+
+
+def _is_empty(schema: Any, named: dict[str, Any]) -> bool:
+    """Whether a value takes no bytes. A union takes at least one, so a record that holds itself ends here too."""
+    schema = named.get(schema, schema) if isinstance(schema, str) else schema
+    if not isinstance(schema, dict):
+        return bool(schema == "null")
+    if schema["type"] == "fixed":
+        return bool(schema["size"] == 0)
+    if schema["type"] == "record":
+        return all(_is_empty(field["type"], named) for field in schema["fields"])
+    return bool(schema["type"] == "null")

@@ -105,7 +105,6 @@ def test_start_show_status_and_stop_know_it(home: Settings, spark: SparkSession,
     assert (counter["state"], counter["pid"], counter["in"]) == ("stopped", None, alerts)
 
 
-@pytest.mark.xfail(strict=True, reason="status takes every service for one that reads a folder, and fails on one that does not")
 def test_status_of_a_service_that_reads_no_folder(home: Settings, capsys: pytest.CaptureFixture[str]):
     """What a rate or Kafka source leaves in the checkpoint: its offset is a number or a map of topics."""
     for folder, text in (("offsets", "v1\n{}\n17"), ("commits", "v1\n{}")):
