@@ -267,12 +267,16 @@ def from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     A value is read as TOML where it is TOML (numbers, lists, booleans), else as a bare string.
     """
     values: dict[str, Any] = {}
-    for variable, text in sorted(environ.items()):
-        if not variable.startswith("FINK_") or variable in _RESERVED:
-            continue
+    for variable in variables(environ):
+        text = environ[variable]
         *sections, key = variable.removeprefix("FINK_").removeprefix("_").lower().split("__")
         _merge(values, _nest([*sections, key], _value(text, [*sections, key])))
     return values
+
+
+def variables(environ: Mapping[str, str]) -> list[str]:
+    """The variables that set keys of the configuration."""
+    return sorted(name for name in environ if name.startswith("FINK_") and name not in _RESERVED)
 
 
 def _value(text: str, path: list[str]) -> Any:

@@ -20,7 +20,7 @@ def main(argv: list[str] | None = None) -> int:
     path = config.conf_path(arguments.conf)
     if arguments.what == "show":
         print(f"# {path}, defaults and the environment; home is {settings.root}")
-        print(toml(settings.model_dump(mode="json")))
+        print(toml(settings.model_dump(mode="json")), end="")
         return 0
     check(settings)
     print(f"{path} is sound; home is {settings.root}")
@@ -49,13 +49,13 @@ def toml(values: dict[str, Any], path: str = "") -> str:
     """The values as TOML, one section after the other."""
     plain = {key: value for key, value in values.items() if not isinstance(value, dict) and value is not None and not _tables(value)}
     lines = [f"{_key(key)} = {json.dumps(value)}" for key, value in plain.items()]
-    text = (f"\n[{path}]\n" if path and (lines or not values) else "") + "\n".join(lines)
+    text = (f"\n[{path}]\n" if path and (lines or not values) else "") + "".join(f"{line}\n" for line in lines)
     for key, value in values.items():
         name = f"{path}.{_key(key)}" if path else _key(key)
         if isinstance(value, dict):
-            text += "\n" + toml(value, name)
+            text += toml(value, name)
         for table in value if _tables(value) else ():
-            text += f"\n\n[[{name}]]\n" + toml(table)
+            text += f"\n[[{name}]]\n" + toml(table)
     return text
 
 

@@ -190,9 +190,14 @@ def _seconds(query: StreamingQuery) -> float:
 def _keep(settings: Settings) -> None:
     """Start the services again, detached, on what the demo has left, and say what to look at."""
     conf = str(_conf(settings))
+    # The variables would win over the demo's own configuration, which has their values.
+    variables = list(config.variables(os.environ))
+    for variable in variables:
+        del os.environ[variable]
     start.main([*SERVICES, "--simulator", "-d", "-c", conf])
     option = f"-c {shlex.quote(conf)}"
     fink = shlex.quote(str(config.CHECKOUT / "bin" / "fink"))
+    fink = " ".join(["env", *(f"-u {variable}" for variable in variables), fink]) if variables else fink
     print(
         f"""
 Everything is running. Next:
