@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from datetime import datetime
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from datasim import garbage
 from datasim.packet import container, writer_schema
+from fink_broker.config import Settings
+from fink_broker.errors import ConfigError
 from fink_broker.services import stream2raw
+from fink_broker.services.context import Context, RunOptions
 from fink_broker.surveys import get
 from fink_broker.transforms.decode import SLOW_NEEDED
 
@@ -52,3 +56,12 @@ def test_it_comes_back_with_the_slow_way_for_an_unknown_schema_only(monkeypatch)
     assert stream2raw.recover(context, ValueError("the disk is full")) is None
     assert stream2raw.recover(context, ValueError(f"[USER_RAISED_EXCEPTION] {SLOW_NEEDED} SQLSTATE: P0001")) == "query"
     assert started == [False, True]
+
+
+def test_topics_that_a_query_has_read_must_stay(spark, tmp_path: Path):
+    settings = Settings(home=tmp_path)
+    log = settings.checkpoint("stream2raw") / "offsets"
+    log.mkdir(parents=True)
+    (log / "0").write_text('v1\n{}\n{"ztf_20260322_programid1":{"0":7}}')
+    with pytest.raises(ConfigError, match="has read ztf_20260322_programid1, which 'ztf-stream-sim' does not match"):
+        stream2raw.start(Context(spark, settings, SURVEY, RunOptions(simulator=True)))

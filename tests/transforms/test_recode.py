@@ -9,6 +9,7 @@ import fastavro
 import pytest
 
 from datasim import garbage
+from fink_broker.connectors import avro
 from fink_broker.transforms.recode import recode
 
 READER = {
@@ -67,3 +68,14 @@ def test_reasons(value: bytes, reason: str):
     assert why.startswith(reason)
     assert "\n" not in why
     assert len(why) < 260
+
+
+@pytest.mark.parametrize(
+    "items",
+    ["null", {"type": "record", "name": "nothing", "fields": []}, {"type": "fixed", "name": "none", "size": 0}],
+)
+def test_an_array_of_nothing_is_refused_before_its_items_are_counted(items):
+    schema = {"type": "record", "name": "other", "fields": [{"name": "id", "type": {"type": "array", "items": items}}]}
+    body = avro.long(2**40) + avro.long(0)
+    value = avro.header(schema) + b"s" * 16 + avro.long(1) + avro.long(len(body)) + body + b"s" * 16
+    assert recode(value, TEXT) == (None, "an array whose items take no bytes")
