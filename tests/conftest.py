@@ -1,5 +1,6 @@
 """Fixtures that all tests share: alerts, settings with a temporary HOME, one Spark session, and the real servers."""
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,11 @@ from fink_broker.config import CHECKOUT, HBase, Kafka, KafkaServer, Settings
 from fink_broker.infra import hbase, kafka, processes
 from fink_broker.infra.processes import Running
 from fink_broker.session import session
+
+
+def pytest_configure() -> None:
+    """A run that is ended by SIGTERM stops its servers too, as after Ctrl-C."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
