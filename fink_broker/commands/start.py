@@ -40,6 +40,8 @@ def main(argv: list[str] | None = None) -> int:
         running = processes.find(settings, entry.name)
         if running:
             raise FinkError(f"{entry.name} runs already, pid {running.pid}: fink stop {entry.name}")
+        if entry.source.endswith(".py"):
+            entry.module()  # what is wrong with a file of one's own is said here, also where the service is to detach
     if not rest:
         return 0
     if arguments.detach:
