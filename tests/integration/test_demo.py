@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 
 import happybase
 import pytest
@@ -78,7 +79,7 @@ def test_what_is_taken_away_is_missed(demo: tuple[str, Settings], spark: SparkSe
 
         assert again(sent).faults == []
         key = next(key for key, _ in client.scan("ztf") if not key.startswith(SCHEMA_PREFIX))
-        with happybase.Connection(client.place.host, client.place.port) as connection:
+        with closing(happybase.Connection(client.place.host, client.place.port)) as connection:
             connection.table("ztf").delete(key)
         assert again(sent).faults == [f"table ztf: 1 missing, of {again(sent).tables['ztf'] + 1}"]
         faults = again([*sent, 1]).faults
