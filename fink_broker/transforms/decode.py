@@ -96,17 +96,18 @@ def decode(messages: DataFrame, codec: Codec, checks: Mapping[str, str]) -> Data
         .withColumn("fast", _is_fast())
         .withColumn("slow", _slow(codec))
     )
-    decoded = framed.select("value", *others, "fault", "fast", "slow", _alert(codec).alias("alert"))
+    decoded = framed.select("value", *others, "fault", "slow", _alert(codec).alias("alert"))
     fields = decoded.schema["alert"].dataType.fieldNames()  # type: ignore[attr-defined]
-    flat = decoded.select([F.col(f"alert.{name}").alias(name) for name in fields] + [decoded[c] for c in decoded.columns if c != "alert"])
-    checked = flat.withColumn("reason", _reason(checks, flat.schema, fields))
-    sound = F.col("reason").isNull()
-    return checked.select(
-        *[F.when(sound, F.col(name)).alias(name) for name in fields],
+    flat = decoded.select("*", *[F.col(f"alert.{name}").alias(name) for name in fields])
+    # Written out three times, computed once: the alert is copied from step to step, so that a step less is worth it.
+    reason = _reason(checks, flat.schema, fields)
+    checked = flat.select(
+        F.when(reason.isNull(), F.col("alert")).alias("alert"),
         *others,
-        "reason",
-        F.when(~sound, F.col("value")).alias("value"),
+        reason.alias("reason"),
+        F.when(reason.isNotNull(), F.col("value")).alias("value"),
     )
+    return checked.select("alert.*", *others, "reason", "value")
 
 
 def _fault(codec: Codec) -> Column:
