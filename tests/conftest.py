@@ -47,6 +47,8 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 def spark(settings: Settings) -> Iterator[SparkSession]:
     """One Spark application for the whole session, as the services start it."""
     started = session(settings, "tests")
+    # In place of PySpark's: it asks the JVM, which Ctrl-C has ended too, and the run would go on without Spark.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     yield started
     started.stop()
 
