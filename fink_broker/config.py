@@ -92,7 +92,7 @@ class Spark(Section):
     master: str = "local[4,4]"
     driver_memory: str = "2g"
     shuffle_partitions: Count = 2
-    java_options: str = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1"
+    java_options: str = "-XX:+UseSerialGC -XX:CompileThresholdScaling=4"
     conf: dict[str, str] = {}
 
 

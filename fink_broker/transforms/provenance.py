@@ -11,8 +11,12 @@ PUBLISHER = "Fink"
 
 
 def with_ingest_time(alerts: DataFrame) -> DataFrame:
-    """Add `brokerIngestTimestamp`: the clock of the driver when the batch began, one value a batch."""
-    return alerts.withColumn("brokerIngestTimestamp", F.current_timestamp())
+    """Add `brokerIngestTimestamp`: the clock of the machine that decodes the alert, when it does.
+
+    Not `current_timestamp`, which becomes a number in the generated code: Spark would compile that anew for every batch.
+    """
+    clock = F.java_method(F.lit("java.lang.System"), F.lit("currentTimeMillis"))
+    return alerts.withColumn("brokerIngestTimestamp", F.timestamp_millis(clock.cast("long")))
 
 
 def with_versions(alerts: DataFrame, science_version: str) -> DataFrame:

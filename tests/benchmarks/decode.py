@@ -29,7 +29,7 @@ from fink_broker.transforms.decode import SYNC, Codec
 from tests.benchmarks import _measure as measure
 
 GOAL = 8.0
-ALERTS, ROUNDS, WARM_UP = 2_000, 5, 3
+ALERTS, ROUNDS, WARM_UP = 5_000, 5, 3  # a batch of the service, by default
 NIGHT = "20260322"
 
 SCAN = "scan only"

@@ -43,7 +43,7 @@ def test_sound_and_rejected_alerts(spark, templates, forced):
     assert [found[n].night for n in (0, 2)] == ([forced] * 2 if forced else ["20260321", "20260322"])
     assert [bytes(found[1].value), found[0].value] == [b"", None]
     assert {(row.topic, row.partition, row.kafkaTimestamp) for row in found.values()} == {("ztf_x", 1, moment)}
-    assert len({row.brokerIngestTimestamp for row in found.values()}) == 1
+    assert all(row.brokerIngestTimestamp > moment for row in found.values())
     # Readers know the columns before the first file is there.
     assert built.schema.simpleString() == stream2raw.schema(spark, SURVEY).simpleString()
 

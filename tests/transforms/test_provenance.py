@@ -68,5 +68,5 @@ def test_times_and_versions(spark):
     assert stamped.columns == ["publisher", "brokerIngestTimestamp", "fink_broker_version", "fink_science_version"]
     rows = stamped.collect()
     assert {(row.publisher, row.fink_broker_version, row.fink_science_version) for row in rows} == {("Fink", __version__, "7.4.0")}
-    assert len({row.brokerIngestTimestamp for row in rows}) == 1
-    assert before < rows[0].brokerIngestTimestamp.astimezone() < datetime.now().astimezone() + timedelta(seconds=1)
+    for row in rows:
+        assert before < row.brokerIngestTimestamp.astimezone() < datetime.now().astimezone() + timedelta(seconds=1)
