@@ -92,7 +92,10 @@ class Spark(Section):
     master: str = "local[4,4]"
     driver_memory: str = "2g"
     shuffle_partitions: Count = 2
-    java_options: str = "-XX:+UseSerialGC -XX:CompileThresholdScaling=4"
+    java_options: str = (
+        "-XX:+UseSerialGC -XX:Tier4InvocationThreshold=50000 -XX:Tier4MinInvocationThreshold=6000 "
+        "-XX:Tier4CompileThreshold=150000 -XX:Tier4BackEdgeThreshold=400000"
+    )
     conf: dict[str, str] = {}
 
 
