@@ -52,6 +52,7 @@ class KafkaInput(KafkaEnd):
     """The telescope's Kafka."""
 
     topics: str = "ztf_.*"
+    schemas: str = "local"
     starting_offsets: Literal["earliest", "latest"] = "earliest"
 
 

@@ -7,6 +7,7 @@ import pkgutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from fink_broker.errors import ConfigError
 
@@ -94,8 +95,10 @@ class Survey:
     ----------
     name : str
         Name in the configuration and at the end of topic names.
+    form : {"container", "confluent", "schemaless"}
+        How alerts come over the wire: each in an Avro container with its schema, with the id of a schema in a registry, or bare.
     schemas : Path
-        Folder of the known writer schemas, one ``<version>.avsc`` each.
+        Folder of the known writer schemas, one ``<version>.avsc`` each; they say which columns there are before the first alert.
     alert_id, object_id : str
         Columns that identify one alert and one object in the sky.
     time : str
@@ -129,6 +132,7 @@ class Survey:
     current: str
     history: str
     cutouts: tuple[str, ...]
+    form: Literal["container", "confluent", "schemaless"] = "container"
     light_curve_prefix: str = "c"
     fink_columns: Mapping[str, FinkColumn] = field(default_factory=dict)
     tables: tuple[Table, ...] = ()
