@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import fastavro
+
 MAGIC = b"Obj\x01"
 SYNC_LENGTH = 16
+_METADATA = fastavro.parse_schema({"type": "map", "values": "bytes"})
 
 
 def minified(path: Path) -> str:
@@ -38,6 +43,36 @@ def header(schema: str | dict[str, Any], codec: str = "null") -> bytes:
     metadata = {"avro.codec": codec, "avro.schema": text}
     entries = b"".join(_prefixed(key.encode()) + _prefixed(value.encode()) for key, value in metadata.items())
     return MAGIC + long(len(metadata)) + entries + long(0)
+
+
+@dataclass(frozen=True)
+class Header:
+    """The header of a container: its bytes, and the schema and codec that they name."""
+
+    prefix: bytes
+    schema: str
+    codec: str
+
+
+def read_header(container: bytes) -> Header:
+    """Header of a container.
+
+    Raises
+    ------
+    ValueError
+        It has none that can be read.
+    """
+    stream = io.BytesIO(container)
+    try:
+        if stream.read(len(MAGIC)) != MAGIC:
+            raise ValueError("not an Avro container")
+        metadata: Any = fastavro.schemaless_reader(stream, _METADATA, None)
+        schema = metadata["avro.schema"].decode()
+        codec = metadata.get("avro.codec", b"null").decode()
+        json.loads(schema)
+    except (EOFError, LookupError, OverflowError, MemoryError) as error:
+        raise ValueError(f"a container without a header: {error}") from error
+    return Header(container[: stream.tell()], schema, codec)
 
 
 def long(value: int) -> bytes:

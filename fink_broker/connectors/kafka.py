@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
@@ -150,16 +151,38 @@ def read_all(address: str, topic: str) -> Iterator[Message]:
         metadata = consumer.list_topics(topic, timeout=_ANSWER_S).topics[topic]
         for partition in metadata.partitions:
             low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=_ANSWER_S)
-            consumer.assign([TopicPartition(topic, partition, low)])
-            position = low
-            while position < high:
-                message = consumer.poll(_ANSWER_S)
-                if message is None:
-                    raise ServerUnavailable(f"Kafka at {address} does not give the messages of {topic} from offset {position} on")
-                if message.error():
-                    raise KafkaException(message.error())
-                position = (message.offset() or 0) + 1
-                yield message
+            yield from _read(consumer, address, TopicPartition(topic, partition, low), high)
+
+
+def _read(consumer: Consumer, address: str, start: TopicPartition, end: int) -> Iterator[Message]:
+    consumer.assign([start])
+    position = start.offset
+    while position < end:
+        message = consumer.poll(_ANSWER_S)
+        if message is None:
+            raise ServerUnavailable(f"Kafka at {address} does not give the messages of {start.topic} from offset {position} on")
+        if message.error():
+            raise KafkaException(message.error())
+        position = (message.offset() or 0) + 1
+        yield message
+
+
+def beginnings(address: str, topics: str) -> Iterator[tuple[str, int, int]]:
+    """Topic, partition and offset of the oldest message of each partition that has one, of the topics that match."""
+    with _consumer(address) as consumer:
+        for name, topic in sorted(consumer.list_topics(timeout=_ANSWER_S).topics.items()):
+            for partition in topic.partitions if re.fullmatch(topics, name) else ():
+                low, high = consumer.get_watermark_offsets(TopicPartition(name, partition), timeout=_ANSWER_S)
+                if low < high:
+                    yield name, partition, low
+
+
+def messages(address: str, topic: str, partition: int, offset: int, count: int) -> Iterator[bytes | None]:
+    """At most so many messages from an offset on."""
+    with _consumer(address) as consumer:
+        place = TopicPartition(topic, partition, offset)
+        _, high = consumer.get_watermark_offsets(place, timeout=_ANSWER_S)
+        yield from (message.value() for message in _read(consumer, address, place, min(high, offset + count)))
 
 
 _ANSWER_S = 10.0

@@ -1,27 +1,37 @@
 """Parquet folders as streams: one folder, one query, one checkpoint.
 
+Each row says which columns it was written with (`STAMP`); the columns themselves are in ``_schemas`` in the folder. A reader of
+today's columns that meets a row of others stops before it has lost any of them (`NEW_COLUMNS`), and is started again with all of them.
+
 Only the sink's root with its log (`_spark_metadata`) is exactly once; a night's folder may hold unreadable files after a crash. So nothing
 here lists a night: Spark reads the root, and the other readers take the list of files from the log.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 from pyspark.sql.streaming.readwriter import DataStreamWriter
-from pyspark.sql.types import StructType
+from pyspark.sql.types import LongType, StructField, StructType
 
 from fink_broker.connectors.sparklog import entries, newest
+from fink_broker.connectors.widening import merged
 from fink_broker.errors import ConfigError
 
 LOG = "_spark_metadata"
+STAMP = "columns_id"
+NEW_COLUMNS = "FINK-NEW-COLUMNS"
+_SCHEMAS = "_schemas"
 
 # Parquet holds a row group in memory, and looks at its size only after 100 rows: of large messages that is more than there is.
 _ROW_GROUPS = {"parquet.block.size": str(32 * 1024 * 1024), "parquet.page.size.row.check.min": "4"}
@@ -37,7 +47,7 @@ def stream(spark: SparkSession, folder: Path, schema: StructType, max_files: int
     folder : Path
         Root of the other service's sink; made if it is not there yet.
     schema : StructType
-        Its columns, those of its partitions among them.
+        Its columns, those of its partitions among them, as long as nothing is written there yet.
     max_files : int
         Files a batch takes at most, so that a backlog comes in pieces.
     partitions : sequence of str
@@ -45,9 +55,42 @@ def stream(spark: SparkSession, folder: Path, schema: StructType, max_files: int
         finds in a batch last too, but matches columns by position, and knows no partitions if there are none when the query starts.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    written = schemas(folder)
+    schema = columns(folder) or schema
+    known = [_stamp(one) for one in written or [schema]]
     last = [schema[name] for name in partitions]
-    ordered = StructType([field for field in schema.fields if field.name not in partitions] + last)
-    return spark.readStream.schema(ordered).option("maxFilesPerTrigger", max_files).parquet(str(folder)).select(*schema.names)
+    ordered = StructType([field for field in schema.fields if field.name not in partitions] + [StructField(STAMP, LongType())] + last)
+    rows = spark.readStream.schema(ordered).option("maxFilesPerTrigger", max_files).parquet(str(folder))
+    stop = F.raise_error(F.lit(f"{NEW_COLUMNS} in {folder}")).cast("boolean")
+    return rows.where(F.when(F.col(STAMP).isin(known), F.lit(True)).otherwise(stop)).select(*schema.names)
+
+
+def schemas(folder: Path) -> list[StructType]:
+    """The columns that the folder's rows were written with, oldest first."""
+    files = sorted((folder / _SCHEMAS).glob("[0-9]*.json"))
+    return [StructType.fromJson(json.loads(file.read_text(encoding="utf-8"))) for file in files]
+
+
+def columns(folder: Path) -> StructType | None:
+    """All columns of a folder, each of the widest type it was written with; None as long as nothing was."""
+    written = schemas(folder)
+    return reduce(merged, written) if written else None
+
+
+def _publish(folder: Path, schema: StructType) -> int:
+    """Note columns, before the first row is written with them; their stamp."""
+    if schema not in schemas(folder):
+        notes = folder / _SCHEMAS
+        notes.mkdir(parents=True, exist_ok=True)
+        file = notes / f"{1 + len(list(notes.glob('[0-9]*.json'))):04}.json"
+        new = file.with_suffix(".new")
+        new.write_text(schema.json(), encoding="utf-8")
+        new.rename(file)
+    return _stamp(schema)
+
+
+def _stamp(schema: StructType) -> int:
+    return int.from_bytes(hashlib.sha256(schema.json().encode()).digest()[:8], signed=True)
 
 
 def sink(alerts: DataFrame, folder: Path, checkpoint: Path, partitions: Sequence[str]) -> DataStreamWriter:
@@ -60,8 +103,10 @@ def sink(alerts: DataFrame, folder: Path, checkpoint: Path, partitions: Sequence
         batches as the folder's log has.
     """
     _belong_together(folder, checkpoint)
+    stamp = F.lit(_publish(folder, alerts.schema)).alias(STAMP)
     return (
-        alerts.writeStream.format("parquet")
+        alerts.select("*", stamp)
+        .writeStream.format("parquet")
         .option("path", str(folder))
         .option("checkpointLocation", str(checkpoint))
         .options(**_ROW_GROUPS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pyspark.sql import SparkSession
@@ -32,12 +32,19 @@ class RunOptions:
 
 @dataclass(frozen=True)
 class Context:
-    """A Spark session, the settings, the survey and the options of this run."""
+    """A Spark session, the settings, the survey and the options of this run.
+
+    Parameters
+    ----------
+    memory : dict
+        What services remember while this process lives, under names of their own: restarts of a query do not lose it.
+    """
 
     spark: SparkSession
     settings: Settings
     survey: Survey
     options: RunOptions = RunOptions()
+    memory: dict[str, Any] = field(default_factory=dict, compare=False)
 
 
 def trigger(options: RunOptions, seconds: float) -> dict[str, Any]:

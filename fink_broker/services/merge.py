@@ -19,14 +19,14 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from fink_broker.config import Settings
-from fink_broker.connectors.parquet import File, committed
+from fink_broker.connectors.parquet import STAMP, File, committed
 from fink_broker.errors import SumsDoNotMeet, UsageError
 from fink_broker.surveys import Survey
 
 KINDS = ("raw", "science")
 
 # Columns that stay inside the broker.
-_INTERNAL = ("status", "night", "reason", "value", "topic", "partition", "offset", "kafkaTimestamp", "science_errors")
+_INTERNAL = ("status", "night", "reason", "value", "topic", "partition", "offset", "kafkaTimestamp", "science_errors", STAMP)
 # What a merge notes in the folder it makes; Spark passes over names that begin with an underscore.
 _NOTE = "_merge.json"
 

@@ -49,14 +49,14 @@ def build(raw: DataFrame, survey: Survey, modules: Sequence[Module], version: st
 
 def schema(context: Context) -> StructType:
     """Columns of the science folder, known before its first file."""
-    raw = context.spark.createDataFrame([], stream2raw.schema(context.spark, context.survey))
-    return _build(context, raw).schema
+    columns = parquet.columns(context.settings.raw) or stream2raw.schema(context)
+    return _build(context, context.spark.createDataFrame([], columns)).schema
 
 
 def start(context: Context) -> StreamingQuery:
     """Start the query."""
     settings = context.settings.raw2science
-    raw_schema = stream2raw.schema(context.spark, context.survey)
+    raw_schema = stream2raw.schema(context)
     raw = parquet.stream(context.spark, context.settings.raw, raw_schema, settings.max_files_per_trigger, stream2raw.PARTITIONS)
     sink = parquet.sink(_build(context, raw), context.settings.science, context.settings.checkpoint(NAME), ["night"])
     return sink.queryName(NAME).trigger(**trigger(context.options, settings.trigger_seconds)).start()

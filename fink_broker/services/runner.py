@@ -18,7 +18,7 @@ from pyspark.sql.streaming.query import StreamingQuery
 
 from fink_broker import surveys
 from fink_broker.config import Settings
-from fink_broker.connectors import hbase, kafka
+from fink_broker.connectors import hbase, kafka, parquet
 from fink_broker.errors import FinkError, ServerUnavailable
 from fink_broker.infra import hbase as hbase_server
 from fink_broker.infra import kafka as kafka_server
@@ -31,7 +31,8 @@ from fink_broker.session import session
 log = logging.getLogger(__name__)
 
 _POLL_S = 0.2
-_RECOVERIES = 10
+_REVIEW_S = 2.0
+_RECOVERIES = 100
 
 
 class _AskedToEnd(BaseException):
@@ -146,8 +147,10 @@ class _Watched:
         self._context = context
         self._log_file = log_file
         self._module = entry.module()
+        self._review = getattr(self._module, "review", None)
         self.query: StreamingQuery = self._module.start(context)
         self._recoveries = 0
+        self._looked = time.monotonic()
 
     def ended(self) -> bool:
         """Whether the query has ended well.
@@ -158,6 +161,7 @@ class _Watched:
             It died.
         """
         if self.query.isActive:
+            self._look()
             return False
         error = self.query.exception()
         if error is None:
@@ -165,14 +169,30 @@ class _Watched:
         self._recover(error)
         return False
 
+    def _look(self) -> None:
+        """Now and then, ask the service whether another plan would be better."""
+        if self._review is None or time.monotonic() < self._looked + _REVIEW_S:
+            return
+        self._looked = time.monotonic()
+        if self._review(self._context, self.query):
+            self.finish()
+            log.info("%s goes on with a better plan", self.entry.name)
+            self.query = self._module.start(self._context)
+
     def _recover(self, error: StreamingQueryException) -> None:
-        recover = getattr(self._module, "recover", None)
-        self._recoveries += 1
+        # Restarts without a batch in between: one that brings the query on may come as often as it has to.
+        self._recoveries = 1 if self.query.lastProgress else self._recoveries + 1
+        recover = self._columns if parquet.NEW_COLUMNS in str(error) else getattr(self._module, "recover", None)
         again = recover(self._context, error) if recover and self._recoveries <= _RECOVERIES else None
         if again is None:
             _died(self.entry, self._log_file, error)
         log.info("%s goes on with another plan", self.entry.name)
         self.query = again
+
+    def _columns(self, context: Context, _error: Exception) -> StreamingQuery:
+        """Start with the columns that the folder has now: of those that it did not have, nothing has been read yet."""
+        query: StreamingQuery = self._module.start(context)
+        return query
 
     def finish(self) -> None:
         """End between two batches: stopping inside of one would throw its work away.

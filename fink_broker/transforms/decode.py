@@ -1,102 +1,63 @@
 """Bytes from the telescope to columns, in the JVM; what cannot be decoded gets a reason.
 
-A container (Avro specification 1.12, "Object Container Files") starts with a header that is constant for one writer
-schema, then come a 16-byte sync marker, the number of records, their size, the records, and the sync marker again.
-ZTF sends one record in each message: where the header is a known one, the body is cut out in SQL and decoded by
-Spark's `from_avro`. Anything else that may be a container takes the slow way, through fastavro.
+Where the first bytes of a message are those of a known writer (see `framing`), its record is cut out in SQL and decoded by Spark's
+`from_avro`. A container of an unknown writer, or of another form, takes the slow way, through fastavro (see `recode`).
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 
 import pandas as pd
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.avro.functions import from_avro
 from pyspark.sql.pandas.functions import pandas_udf
-from pyspark.sql.types import ArrayType, BinaryType, DataType, StringType, StructField, StructType
+from pyspark.sql.types import ArrayType, BinaryType, BooleanType, DataType, StringType, StructField, StructType
 
-from fink_broker.connectors import avro
+from fink_broker.transforms.framing import Codec, framed
 from fink_broker.transforms.recode import recode
-from fink_broker.transforms.schemas import reader_schema
 
-SYNC = avro.SYNC_LENGTH
-SLOW_NEEDED = "FINK-SLOW-DECODE"  # what a fast plan raises when an alert needs the slow way
+# What a plan raises, with topic, partition and offset of the message, when it meets a writer that it does not know.
+UNKNOWN_WRITER = "FINK-UNKNOWN-WRITER"
 
-
-@dataclass(frozen=True)
-class Writer:
-    """A known writer schema and the bytes that every container of it starts with."""
-
-    version: str
-    schema: str
-    header: bytes
-
-
-@dataclass(frozen=True)
-class Codec:
-    """How to decode one survey's containers.
-
-    Parameters
-    ----------
-    writers : sequence of Writer
-        The known writer schemas.
-    slow : bool
-        Whether the plan holds the slow way (fastavro in Python). Without it an alert of an unknown schema stops the query
-        with `SLOW_NEEDED`, and the service starts it again with: so known schemas never pay for the unknown.
-    max_bytes : int
-        Longer messages are rejected.
-    """
-
-    writers: Sequence[Writer]
-    slow: bool = False
-    max_bytes: int = 16_000_000
-
-    @cached_property
-    def reader(self) -> str:
-        """The reader schema, as JSON."""
-        return json.dumps(reader_schema([json.loads(writer.schema) for writer in self.writers]))
+_RECORD = StructType(
+    [
+        StructField("body", BinaryType()),
+        StructField("reason", StringType()),
+        StructField("new", BooleanType()),
+        StructField("alone", BinaryType()),
+    ]
+)
 
 
-def writers_of(schemas: Mapping[str, str]) -> list[Writer]:
-    """Writers from schema texts by version."""
-    return [Writer(version, text, avro.header(text)) for version, text in schemas.items()]
-
-
-def decode(messages: DataFrame, codec: Codec, checks: Mapping[str, str]) -> DataFrame:
+def decode(messages: DataFrame, codec: Codec, checks: Mapping[str, str], reserved: Sequence[str] = ()) -> DataFrame:
     """Decode the column `value`.
 
     Parameters
     ----------
     messages : DataFrame
-        With `value` (binary); its other columns are kept.
+        With `value` (binary), `topic`, `partition` and `offset`; other columns are kept too.
     codec : Codec
         Known schemas and limits.
     checks : mapping
         Reason to the SQL condition over the alert's columns that a sound alert meets.
+    reserved : sequence of str
+        Names that no field of an alert may have.
 
     Returns
     -------
     DataFrame
         The alert's columns, then those of `messages`, and `reason` (string): null for a sound alert; else why it is rejected, and
-        the alert's columns are null. `value` is null for a sound alert, and the message as received for a rejected one.
+        the alert's columns are null. `value` is null for a sound alert, and the message as received for a rejected one (of a container that
+        holds several records: a container of that record). A container of several records gives a row each.
     """
     others = [F.col(name) for name in messages.columns if name != "value"]
-    # One plain column a step, none a struct: Spark keeps a step apart where its columns are used more than once, and would
-    # write a struct's expressions out at every use.
-    framed = (
-        messages.select("value", *others, _fault(codec).alias("fault"), _writer(codec).alias("writer"))
-        .withColumn("head", _header_length(codec))
-        .withColumn("varint", _varint_length())
-        .withColumn("body", F.length("value") - F.col("head") - 2 * SYNC - 1 - F.col("varint"))
-        .withColumn("fast", _is_fast())
-        .withColumn("slow", _slow(codec))
-    )
-    decoded = framed.select("value", *others, "fault", "slow", _alert(codec).alias("alert"))
+    found = framed(messages, codec)
+    needs = F.col("fault").isNull() & ~F.col("fast")
+    # The conditions say for themselves what they need: nothing here is evaluated for the others.
+    found = _slowly(found, needs, codec, reserved) if codec.slow else found.withColumn("slow", _refuse(needs, codec))
+    decoded = found.select("value", *others, "fault", "slow", _alert(codec).alias("alert"))
     fields = decoded.schema["alert"].dataType.fieldNames()  # type: ignore[attr-defined]
     flat = decoded.select("*", *[F.col(f"alert.{name}").alias(name) for name in fields])
     # Written out three times, computed once: the alert is copied from step to step, so that a step less is worth it.
@@ -105,83 +66,47 @@ def decode(messages: DataFrame, codec: Codec, checks: Mapping[str, str]) -> Data
         F.when(reason.isNull(), F.col("alert")).alias("alert"),
         *others,
         reason.alias("reason"),
-        F.when(reason.isNotNull(), F.col("value")).alias("value"),
+        F.when(reason.isNotNull(), F.coalesce("slow.alone", "value")).alias("value"),
     )
     return checked.select("alert.*", *others, "reason", "value")
 
 
-def _fault(codec: Codec) -> Column:
-    value = F.col("value")
-    return (
-        F.when(value.isNull() | (F.length(value) == 0), F.lit("empty message"))
-        .when(F.length(value) > codec.max_bytes, F.lit(f"larger than {codec.max_bytes} bytes"))
-        .when(~value.startswith(F.lit(avro.MAGIC)), F.lit("not an Avro container"))
-    )
+def _unknown() -> Column:
+    return F.raise_error(F.concat_ws(" ", F.lit(UNKNOWN_WRITER), "topic", "partition", "offset"))
 
 
-def _writer(codec: Codec) -> Column:
-    """Index of the writer whose header the message starts with, newest schema first.
-
-    A hash is compared, not the header itself: a plan that carries headers of 20 KB is printed, with them, for every batch.
-    """
-    which = F.lit(None).cast("int")
-    for index, writer in enumerate(codec.writers):
-        known = F.xxhash64(F.substring("value", 1, len(writer.header))) == F.xxhash64(F.lit(writer.header))
-        which = F.when(known, F.lit(index)).otherwise(which)
-    return which
+def _refuse(needs: Column, codec: Codec) -> Column:
+    nothing = F.lit(None).cast(_RECORD)
+    return F.when(needs, _unknown().cast(_RECORD)).otherwise(nothing) if codec.ask else nothing
 
 
-def _header_length(codec: Codec) -> Column:
-    length = F.lit(None).cast("int")
-    for index, writer in enumerate(codec.writers):
-        length = F.when(F.col("writer") == index, F.lit(len(writer.header))).otherwise(length)
-    return length
+def _slowly(found: DataFrame, needs: Column, codec: Codec, reserved: Sequence[str]) -> DataFrame:
+    """Send what needs it through Python; what does not is a null there: `when(needs, udf(value))` would run it for every row."""
+    reader, known = codec.reader, [writer.schema for writer in codec.writers]
 
+    def records(value: bytes | None) -> list[dict[str, object]] | None:
+        return None if value is None else [record._asdict() for record in recode(value, reader, known, reserved)]
 
-def _varint_length() -> Column:
-    """Bytes that the size of the block takes, a zigzag varint, if the container holds one block.
+    def slowly(values: pd.Series) -> pd.Series:
+        return pd.Series([records(value) for value in values])
 
-    The message's length tells how long the size and the body are together, and so how long each is.
-    """
-    rest = F.length("value") - F.col("head") - 2 * SYNC - 1
-    return F.when(rest <= 64, 1).when(rest <= 8_193, 2).when(rest <= 1_048_578, 3).when(rest <= 134_217_731, 4)
-
-
-def _is_fast() -> Column:
-    """Whether the container says of itself what was supposed: one record, of that size, the same sync marker at its end."""
-    head, varint, body = F.col("head"), F.col("varint"), F.col("body")
-    digits = [F.shiftright(body * 2, 7 * i).bitwiseAND(0x7F) + F.when(varint > i + 1, 0x80).otherwise(0) for i in range(4)]
-    said = F.hex(F.substring("value", head + SYNC + 1, varint + 1))
-    expected = F.concat(F.lit("02"), *[F.when(varint > i, F.lpad(F.hex(digit), 2, "0")).otherwise("") for i, digit in enumerate(digits)])
-    sync = F.substring("value", head + 1, F.lit(SYNC)) == F.substring("value", F.lit(-SYNC), F.lit(SYNC))
-    return F.col("fault").isNull() & F.coalesce(sync & (said == expected) & (body > 0), F.lit(False))
-
-
-_SLOW_TYPE = StructType([StructField("body", BinaryType()), StructField("reason", StringType())])
-
-
-def _slow(codec: Codec) -> Column:
-    needs = F.col("fault").isNull() & ~F.col("fast")
-    if not codec.slow:
-        return F.when(needs, F.raise_error(F.lit(SLOW_NEEDED)).cast(_SLOW_TYPE)).otherwise(F.lit(None).cast(_SLOW_TYPE))
-    reader = codec.reader
-
-    def slowly(values: pd.Series) -> pd.DataFrame:
-        return pd.DataFrame([recode(value, reader) for value in values], columns=["body", "reason"])
-
-    # Fed with nulls where it is not needed: `when(needs, udf(value))` would run it for every row.
-    return pandas_udf(slowly, _SLOW_TYPE)(F.when(needs, F.col("value")))  # type: ignore[call-overload,no-any-return]
+    made = pandas_udf(slowly, ArrayType(_RECORD))(F.when(needs, F.col("value")))  # type: ignore[call-overload]
+    # How many there were, and where the first: what comes again can be learned.
+    place = F.when(needs, F.struct("topic", "partition", "offset"))
+    watched = found.observe("slow", F.count_if(needs).alias("n"), F.min(place).alias("first"))
+    return watched.withColumn("slow", F.explode_outer(made))
 
 
 def _alert(codec: Codec) -> Column:
     options = {"mode": "PERMISSIVE", "avroSchema": codec.reader}
-    body = F.substring("value", F.col("head") + SYNC + 2 + F.col("varint"), F.col("body"))
+    body = F.substring("value", F.col("start"), F.col("size"))
     # Always true, but not deterministic in the optimizer's eyes: so no rule writes the decode out a second time, as it does
     # to push a filter on a decoded column down.
     once = F.spark_partition_id() >= 0
-    alert = F.when(once, from_avro(F.col("slow.body"), codec.reader, {"mode": "PERMISSIVE"})) if codec.slow else F.lit(None)
-    for index, writer in enumerate(codec.writers):
-        alert = F.when(once & F.col("fast") & (F.col("writer") == index), from_avro(body, writer.schema, options)).otherwise(alert)
+    slow = F.col("slow.body") if codec.slow else F.lit(None).cast("binary")
+    alert = F.when(once, from_avro(slow, codec.reader, {"mode": "PERMISSIVE"})) if codec.slow or not codec.schemas else F.lit(None)
+    for index, schema in enumerate(codec.schemas):
+        alert = F.when(once & F.col("fast") & (F.col("schema") == index), from_avro(body, schema, options)).otherwise(alert)
     return alert
 
 
@@ -191,7 +116,8 @@ def _reason(checks: Mapping[str, str], schema: StructType, fields: Sequence[str]
     reason = F.coalesce(reason, F.when(~_strings_are_utf8(schema, fields), F.lit("text that is not UTF-8")))
     for text, condition in checks.items():
         reason = F.coalesce(reason, F.when(~F.coalesce(F.expr(condition), F.lit(False)), F.lit(text)))
-    return reason
+    # A sound alert of a schema that says more: before it is taken in, the broker has to learn what.
+    return F.coalesce(reason, F.when(F.col("slow.new"), _unknown().cast("string")))
 
 
 def _strings_are_utf8(schema: StructType, fields: Sequence[str]) -> Column:

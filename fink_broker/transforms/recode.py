@@ -4,11 +4,114 @@ from __future__ import annotations
 
 import functools
 import io
-import itertools
 import json
-from typing import Any
+import resource
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import fastavro
+
+from fink_broker.connectors import avro
+from fink_broker.transforms.schemas import absorb, damaged
+
+# A container of a few kilobytes can unfold to gigabytes: this much more may a message take than Python does without it.
+_MEMORY_BYTES = 1_000_000_000
+
+
+class Record(NamedTuple):
+    """What the slow way makes of one record of a message.
+
+    Parameters
+    ----------
+    body : bytes or None
+        The alert in the reader schema.
+    reason : str or None
+        Why there is none.
+    new : bool
+        Whether its schema says more than the reader schema does: it has to be learned, or something of the alert is lost.
+    alone : bytes or None
+        Of a container that holds several: one that holds this record only.
+    """
+
+    body: bytes | None = None
+    reason: str | None = None
+    new: bool = False
+    alone: bytes | None = None
+
+
+def recode(value: bytes, reader: str, known: Sequence[str] = (), reserved: Sequence[str] = ()) -> list[Record]:
+    """The records of a container in the reader schema, or the reason why there is none.
+
+    Parameters
+    ----------
+    value : bytes
+        A message.
+    reader : str
+        Reader schema, JSON.
+    known : sequence of str
+        Schemas of the known writers, JSON.
+    reserved : sequence of str
+        Names of columns that the broker adds.
+
+    Returns
+    -------
+    list of Record
+        At least one.
+    """
+    try:
+        with _limited_memory():
+            return _recode(value, reader, tuple(known), tuple(reserved))
+    # Hostile bytes make fastavro raise nearly anything; whatever it is, it is the reason that is kept with the message.
+    except Exception as error:  # noqa: BLE001
+        detail = " ".join(str(error).split())[:200]
+        return [Record(reason=f"does not decode: {type(error).__name__}{': ' if detail else ''}{detail}")]
+
+
+def _recode(value: bytes, reader: str, known: tuple[str, ...], reserved: tuple[str, ...]) -> list[Record]:
+    container = fastavro.reader(io.BytesIO(value))
+    writer: Any = container.writer_schema
+    if _has_endless_array(writer, {}):
+        return [Record(reason="an array whose items take no bytes")]
+    records: list[Any] = list(container)
+    if not records:
+        return [Record(reason="a container without a record")]
+    fields = [field["name"] for field in _parsed(reader)["fields"]]
+    if not any(name in record for record in records for name in fields):
+        return [Record(reason=f"not an alert: it has none of the fields {', '.join(fields)}"[:200])]
+    says_more, fault = _compare(avro.read_header(value).schema, reader, known, reserved)
+    if fault:
+        return [Record(reason=fault)]
+    return [Record(_body(record, reader), new=says_more, alone=_alone(record, writer) if len(records) > 1 else None) for record in records]
+
+
+def _body(record: Any, reader: str) -> bytes:
+    body = io.BytesIO()
+    fastavro.schemaless_writer(body, _parsed(reader), record)
+    return body.getvalue()
+
+
+def _alone(record: Any, writer: Any) -> bytes:
+    container = io.BytesIO()
+    fastavro.writer(container, writer, [record])
+    return container.getvalue()
+
+
+@contextmanager
+def _limited_memory() -> Iterator[None]:
+    """Inside, this process gets no more than so much memory beyond what it has."""
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) if Path("/proc/self/statm").exists() else None
+    if pages is None:  # no such limit on this system
+        yield
+        return
+    limit = pages * resource.getpagesize() + _MEMORY_BYTES
+    resource.setrlimit(resource.RLIMIT_AS, (limit if before[1] == resource.RLIM_INFINITY else min(limit, before[1]), before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
 
 
 @functools.lru_cache(maxsize=4)
@@ -16,41 +119,18 @@ def _parsed(schema: str) -> Any:
     return fastavro.parse_schema(json.loads(schema))
 
 
-def recode(value: bytes | None, reader: str) -> tuple[bytes | None, str | None]:
-    """Body of the one record of a container in the reader schema, or the reason why there is none.
-
-    Parameters
-    ----------
-    value : bytes or None
-        A message.
-    reader : str
-        Reader schema, JSON.
-
-    Returns
-    -------
-    tuple of (bytes or None, str or None)
-        Body and reason: one of them is None; both for no message.
-    """
-    if value is None:
-        return None, None
+@functools.lru_cache(maxsize=64)
+def _compare(schema: str, reader: str, known: tuple[str, ...], reserved: tuple[str, ...]) -> tuple[bool, str | None]:
+    """Whether a schema says more than the reader schema, and why it cannot be read beside the known ones."""
+    ours = json.loads(reader)
     try:
-        container = fastavro.reader(io.BytesIO(value))
-        if _has_endless_array(container.writer_schema, {}):
-            return None, "an array whose items take no bytes"
-        records = list(itertools.islice(container, 2))
-        if len(records) != 1:
-            return None, "a container of several records" if records else "a container without a record"
-        record: Any = records[0]
-        fields = [field["name"] for field in _parsed(reader)["fields"]]
-        if not any(name in record for name in fields):
-            return None, f"not an alert: it has none of the fields {', '.join(fields)}"[:200]
-        body = io.BytesIO()
-        fastavro.schemaless_writer(body, _parsed(reader), record)
-    # Hostile bytes make fastavro raise nearly anything; whatever it is, it is the reason that is kept with the message.
-    except Exception as error:  # noqa: BLE001
-        detail = " ".join(str(error).split())[:200]
-        return None, f"does not decode: {type(error).__name__}: {detail}" if detail else f"does not decode: {type(error).__name__}"
-    return body.getvalue(), None
+        if absorb(ours, json.loads(schema), reserved) == absorb(ours, ours):
+            return False, None
+    except TypeError as error:
+        return True, f"its schema does not go with the known ones: {error}"
+    if damaged(schema, known) is not None:
+        return True, "its schema is a damaged copy of a known one"
+    return True, None
 
 
 def _has_endless_array(schema: Any, named: dict[str, Any]) -> bool:

@@ -11,6 +11,7 @@ from fink_broker.science import active
 from fink_broker.services import raw2science, stream2raw
 from fink_broker.services.context import Context
 from fink_broker.surveys import get
+from tests import known
 
 SURVEY = get("ztf")
 
@@ -26,7 +27,7 @@ def raw(spark, templates):
     messages = spark.createDataFrame(list(enumerate(values)), "offset long, value binary").selectExpr(
         "value", "'t' as topic", "0 as partition", "offset", "now() as kafkaTimestamp"
     )
-    return stream2raw.build(messages, SURVEY, stream2raw.codec(SURVEY, 1_000_000)).cache()
+    return stream2raw.build(messages, SURVEY, known.codec("3.3")).cache()
 
 
 @pytest.mark.parametrize("names", [[], ["nalerthist"]])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -15,28 +14,21 @@ from fink_broker.errors import ConfigError
 from fink_broker.services import stream2raw
 from fink_broker.services.context import Context, RunOptions
 from fink_broker.surveys import get
-from fink_broker.transforms.decode import SLOW_NEEDED
+from tests import known
 
 SURVEY = get("ztf")
 MESSAGE = "value binary, topic string, partition int, offset bigint, kafkaTimestamp timestamp"
 
 
-def test_known_schemas_are_those_of_the_survey():
-    codec = stream2raw.codec(SURVEY, 17)
-    assert [writer.version for writer in codec.writers] == ["3.2", "3.3", "4.01", "4.02"]
-    assert (codec.slow, codec.max_bytes) == (False, 17)
-    assert stream2raw.codec(SURVEY, 17, slow=True).slow
-
-
 @pytest.mark.parametrize("forced", [None, "20200101"])
-def test_sound_and_rejected_alerts(spark, templates, forced):
+def test_sound_and_rejected_alerts(spark, templates, forced, tmp_path: Path):
     schema = writer_schema("3.3")
     # Two alerts on both sides of midnight, 2026-03-22 UTC.
     late, early = (templates[0] | {"candidate": templates[0]["candidate"] | {"jd": jd}} for jd in (2461121.4999, 2461121.5001))
     values = [container(late, schema), garbage.EMPTY, container(early, schema)]
     moment = datetime(2026, 3, 22, 1, 2, 3)
     messages = spark.createDataFrame([(value, "ztf_x", 1, offset, moment) for offset, value in enumerate(values)], MESSAGE)
-    built = stream2raw.build(messages, SURVEY, stream2raw.codec(SURVEY, 1_000_000), forced)
+    built = stream2raw.build(messages, SURVEY, known.codec("3.3"), forced)
     found = {row.offset: row for row in built.collect()}
     assert [found[n].status for n in range(3)] == ["ok", "rejected", "ok"]
     assert [found[n].reason for n in range(3)] == [None, "empty message", None]
@@ -45,17 +37,7 @@ def test_sound_and_rejected_alerts(spark, templates, forced):
     assert {(row.topic, row.partition, row.kafkaTimestamp) for row in found.values()} == {("ztf_x", 1, moment)}
     assert all(row.brokerIngestTimestamp > moment for row in found.values())
     # Readers know the columns before the first file is there.
-    assert built.schema.simpleString() == stream2raw.schema(spark, SURVEY).simpleString()
-
-
-def test_it_comes_back_with_the_slow_way_for_an_unknown_schema_only(monkeypatch):
-    started = []
-    monkeypatch.setattr(stream2raw, "_start", lambda context, *, slow: started.append(slow) or "query")
-    context = SimpleNamespace()
-    assert stream2raw.start(context) == "query"
-    assert stream2raw.recover(context, ValueError("the disk is full")) is None
-    assert stream2raw.recover(context, ValueError(f"[USER_RAISED_EXCEPTION] {SLOW_NEEDED} SQLSTATE: P0001")) == "query"
-    assert started == [False, True]
+    assert built.schema.simpleString() == stream2raw.schema(Context(spark, Settings(home=tmp_path), SURVEY)).simpleString()
 
 
 def test_topics_that_a_query_has_read_must_stay(spark, tmp_path: Path):

@@ -19,6 +19,7 @@ from fink_broker.services import raw2science, stream2raw
 from fink_broker.surveys import get
 from fink_broker.transforms.filters import with_topics
 from fink_broker.transforms.serialise import INTERNAL, messages
+from tests import known
 from tests.compare import differences
 
 SURVEY = get("ztf")
@@ -42,7 +43,7 @@ def science(spark, templates):
     received = spark.createDataFrame(list(enumerate(values)), "offset long, value binary").selectExpr(
         "value", "'ztf' as topic", "0 as partition", "offset", "now() as kafkaTimestamp"
     )
-    raw = stream2raw.build(received, SURVEY, stream2raw.codec(SURVEY, 1_000_000))
+    raw = stream2raw.build(received, SURVEY, known.codec())
     built = raw2science.build(raw, SURVEY, active(Settings(), SURVEY), "1.2.3", "2 days")
     return with_topics(built, FILTERS, SURVEY).cache()
 

@@ -1,0 +1,120 @@
+"""The writer schemas that a broker knows: those that its survey is defined with, and those that it has learned from alerts.
+
+A file a learned schema, ``HOME/schemas/<survey>/0001.json``, in the order in which they came: the columns of raw depend on it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from fink_broker.config import Settings
+from fink_broker.connectors import avro
+from fink_broker.surveys import Survey
+from fink_broker.transforms.framing import Codec, Writer
+from fink_broker.transforms.schemas import absorb, damaged, reader_schema
+
+# More of them than any telescope has: a stream of ever new schemas must not make ever larger plans.
+MOST = 64
+
+log = logging.getLogger(__name__)
+
+
+class Learned(BaseModel):
+    """A schema learned from an alert.
+
+    Parameters
+    ----------
+    prefix : bytes
+        What every message that was written with it starts with.
+    schema_text : str
+        The schema, JSON.
+    fast : bool
+        Whether the JVM decodes it; else it only says which columns there are.
+    """
+
+    model_config = ConfigDict(frozen=True, ser_json_bytes="base64", val_json_bytes="base64")
+
+    prefix: bytes
+    schema_text: str
+    fast: bool = True
+
+
+class Known:
+    """What is known of a survey's schemas.
+
+    Parameters
+    ----------
+    survey : Survey
+        Its wire form, and the schemas it is defined with.
+    learned : sequence of Learned
+        What has been learned, oldest first.
+    """
+
+    def __init__(self, survey: Survey, learned: Sequence[Learned] = ()) -> None:
+        self.survey = survey
+        self.learned = list(learned)
+
+    @property
+    def reader(self) -> dict[str, Any]:
+        """The reader schema: every field of every schema."""
+        files = sorted(self.survey.schemas.glob("*.avsc"))
+        return reader_schema([json.loads(text) for text in [*map(avro.minified, files), *(one.schema_text for one in self.learned)]])
+
+    def codec(self, max_bytes: int, *, slow: bool = False, refused: Sequence[bytes] = ()) -> Codec:
+        """Codec of a plan."""
+        writers = [Writer(one.schema_text, one.prefix) for one in self.learned if one.fast]
+        ask = len(refused) < MOST
+        return Codec(
+            self.survey.form, json.dumps(self.reader), tuple(writers), slow=slow, refused=tuple(refused), ask=ask, max_bytes=max_bytes
+        )
+
+    def has(self, prefix: bytes) -> bool:
+        """Whether messages that start so are decoded in the JVM."""
+        return any(one.prefix == prefix and one.fast for one in self.learned)
+
+    def adds(self, schema: str, reserved: Sequence[str]) -> bool:
+        """Whether a schema says more than the known ones.
+
+        Raises
+        ------
+        TypeError
+            It does not go with them.
+        """
+        reader = self.reader
+        if absorb(reader, json.loads(schema), reserved) == absorb(reader, reader):
+            return False
+        if damaged(schema, [one.schema_text for one in self.learned]) is not None:
+            raise TypeError("a damaged copy of a known schema")
+        return True
+
+    def plus(self, one: Learned) -> Known:
+        """What is known with one more."""
+        return Known(self.survey, [*self.learned, one])
+
+
+def load(settings: Settings, survey: Survey) -> Known:
+    """What this broker knows."""
+    files = sorted(_folder(settings, survey).glob("[0-9]*.json"))
+    return Known(survey, [Learned.model_validate_json(file.read_bytes()) for file in files])
+
+
+def keep(settings: Settings, survey: Survey, one: Learned) -> None:
+    """Remember a schema."""
+    folder = _folder(settings, survey)
+    folder.mkdir(parents=True, exist_ok=True)
+    number = 1 + max((int(file.stem) for file in folder.glob("[0-9]*.json")), default=0)
+    file = folder / f"{number:04}.json"
+    new = file.with_suffix(".new")
+    new.write_text(one.model_dump_json(), encoding="utf-8")
+    new.rename(file)
+    log.info("learned a schema of %s, %s: %s", survey.name, "decoded in the JVM" if one.fast else "slow", file)
+
+
+def _folder(settings: Settings, survey: Survey) -> Path:
+    return settings.root / "schemas" / survey.name

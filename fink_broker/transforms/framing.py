@@ -1,0 +1,194 @@
+"""Where an alert's bytes lie in a message, and which known schema they were written with: the three wire forms.
+
+A container (Avro specification 1.12, "Object Container Files") starts with a header that is constant for one writer
+schema, then come a 16-byte sync marker, the number of records, their size, the records, and the sync marker again.
+Confluent's form is a zero byte, the id of a schema in a registry (4 bytes, big-endian), and the record. The third form is the bare record.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property, reduce
+from typing import Literal
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from fink_broker.connectors import avro
+from fink_broker.transforms.schemas import resolved
+
+Form = Literal["container", "confluent", "schemaless"]
+
+SYNC = avro.SYNC_LENGTH
+CONFLUENT_LENGTH = 5
+
+
+@dataclass(frozen=True)
+class Writer:
+    """A known writer schema (JSON text) and the bytes that every message written with it starts with."""
+
+    schema: str
+    prefix: bytes
+
+
+@dataclass(frozen=True)
+class Codec:
+    """How to decode one survey's alerts.
+
+    Parameters
+    ----------
+    form : {"container", "confluent", "schemaless"}
+        Wire form.
+    reader : str
+        Reader schema, JSON: the columns of a decoded alert.
+    writers : tuple of Writer
+        Those that the plan decodes in the JVM.
+    slow : bool
+        Whether the plan also holds the slow way (fastavro in Python, containers only). Without it an alert of an unknown writer stops the
+        query with `UNKNOWN_WRITER`, and the service starts it again with another plan: so known schemas never pay for the unknown.
+    refused : tuple of bytes
+        Prefixes (Confluent's form) whose schema cannot be had: their alerts are rejected.
+    ask : bool
+        Whether an unknown prefix (Confluent's form) stops the query; else its alerts are rejected.
+    max_bytes : int
+        Longer messages are rejected.
+    """
+
+    form: Form
+    reader: str
+    writers: tuple[Writer, ...] = ()
+    slow: bool = False
+    refused: tuple[bytes, ...] = ()
+    ask: bool = True
+    max_bytes: int = 16_000_000
+
+    @cached_property
+    def schemas(self) -> list[str]:
+        """The distinct schemas of the writers: headers that differ in a comment only share a decoder."""
+        return list({self._essence(writer): writer.schema for writer in reversed(self.writers)}.values())[::-1]
+
+    @cached_property
+    def schema_of(self) -> list[int]:
+        """For each writer, which of the `schemas` it has."""
+        essences = [self._essence(Writer(schema, b"")) for schema in self.schemas]
+        return [essences.index(self._essence(writer)) for writer in self.writers]
+
+    @staticmethod
+    def _essence(writer: Writer) -> str:
+        return json.dumps(resolved(json.loads(writer.schema)))
+
+
+def framed(messages: DataFrame, codec: Codec) -> DataFrame:
+    """Add what a message's first and last bytes tell.
+
+    Parameters
+    ----------
+    messages : DataFrame
+        With `value` (binary).
+    codec : Codec
+        Wire form and known writers.
+
+    Returns
+    -------
+    DataFrame
+        With `fault` (string; why it is no alert), `schema` (int; which of the codec's schemas, null for none), `start` and `size` (int;
+        of the record, from 1), and `fast` (boolean; whether schema, start and size are certain).
+    """
+    # One plain column a step, none a struct: Spark keeps a step apart where its columns are used more than once, and would
+    # write a struct's expressions out at every use.
+    return _FRAMED[codec.form](messages.withColumn("fault", _fault(codec)).withColumn("writer", _writer(codec)), codec).drop("writer")
+
+
+def _container(messages: DataFrame, codec: Codec) -> DataFrame:
+    return (
+        messages.withColumn("head", _of_writer([len(writer.prefix) for writer in codec.writers]))
+        .withColumn("varint", varint_length())
+        .withColumn("size", F.length("value") - F.col("head") - 2 * SYNC - 1 - F.col("varint"))
+        .withColumn("fast", is_fast())
+        .withColumn("start", F.col("head") + SYNC + 2 + F.col("varint"))
+        .withColumn("schema", _schema(codec))
+        .drop("head", "varint")
+    )
+
+
+def _confluent(messages: DataFrame, codec: Codec) -> DataFrame:
+    return _bare(messages, codec, CONFLUENT_LENGTH)
+
+
+def _schemaless(messages: DataFrame, codec: Codec) -> DataFrame:
+    return _bare(messages, codec, 0)
+
+
+def _bare(messages: DataFrame, codec: Codec, head: int) -> DataFrame:
+    return messages.withColumns(
+        {
+            "start": F.lit(head + 1),
+            "size": F.length("value") - head,
+            "fast": F.col("fault").isNull() & F.col("writer").isNotNull(),
+            "schema": _schema(codec),
+        }
+    )
+
+
+_FRAMED = {"container": _container, "confluent": _confluent, "schemaless": _schemaless}
+
+
+def _fault(codec: Codec) -> Column:
+    value = F.col("value")
+    fault = F.when(value.isNull() | (F.length(value) == 0), F.lit("empty message")).when(
+        F.length(value) > codec.max_bytes, F.lit(f"larger than {codec.max_bytes} bytes")
+    )
+    if codec.form == "container":
+        return fault.when(~value.startswith(F.lit(avro.MAGIC)), F.lit("not an Avro container"))
+    if codec.form == "schemaless":
+        return fault
+    known = F.substring("value", 1, CONFLUENT_LENGTH)
+    number = F.conv(F.hex(F.substring("value", 2, CONFLUENT_LENGTH - 1)), 16, 10)
+    absent = F.concat(F.lit("no schema has the id "), number)
+    fault = fault.when(~value.startswith(F.lit(b"\0")) | (F.length(value) <= CONFLUENT_LENGTH), F.lit("not in Confluent's wire form"))
+    if not codec.ask:
+        return fault.when(~known.isin([writer.prefix for writer in codec.writers]), absent)
+    return fault.when(known.isin(list(codec.refused)), absent) if codec.refused else fault
+
+
+def _writer(codec: Codec) -> Column:
+    """Index of the writer whose prefix the message starts with, the newest first.
+
+    Of long ones a hash is compared, not the prefix itself: a plan that carries headers of 20 KB is printed, with them, for every batch.
+    """
+    which = F.lit(None).cast("int")
+    for index, writer in enumerate(codec.writers):
+        start, prefix = F.substring("value", 1, len(writer.prefix)), F.lit(writer.prefix)
+        known = F.xxhash64(start) == F.xxhash64(prefix) if len(writer.prefix) > CONFLUENT_LENGTH else start == prefix
+        which = F.when(known, F.lit(index)).otherwise(which)
+    return which
+
+
+def _of_writer(values: Sequence[int]) -> Column:
+    start = F.lit(None).cast("int")
+    return reduce(lambda other, pair: F.when(F.col("writer") == pair[0], F.lit(pair[1])).otherwise(other), enumerate(values), start)
+
+
+def _schema(codec: Codec) -> Column:
+    return _of_writer(codec.schema_of)
+
+
+def varint_length() -> Column:
+    """Bytes that the size of the block takes, a zigzag varint, if the container holds one block.
+
+    The message's length tells how long the size and the body are together, and so how long each is.
+    """
+    rest = F.length("value") - F.col("head") - 2 * SYNC - 1
+    return F.when(rest <= 64, 1).when(rest <= 8_193, 2).when(rest <= 1_048_578, 3).when(rest <= 134_217_731, 4)
+
+
+def is_fast() -> Column:
+    """Whether the container says of itself what was supposed: one record, of that size, the same sync marker at its end."""
+    head, varint, size = F.col("head"), F.col("varint"), F.col("size")
+    digits = [F.shiftright(size * 2, 7 * i).bitwiseAND(0x7F) + F.when(varint > i + 1, 0x80).otherwise(0) for i in range(4)]
+    said = F.hex(F.substring("value", head + SYNC + 1, varint + 1))
+    expected = F.concat(F.lit("02"), *[F.when(varint > i, F.lpad(F.hex(digit), 2, "0")).otherwise("") for i, digit in enumerate(digits)])
+    sync = F.substring("value", head + 1, F.lit(SYNC)) == F.substring("value", F.lit(-SYNC), F.lit(SYNC))
+    return F.col("fault").isNull() & F.coalesce(sync & (said == expected) & (size > 0), F.lit(False))
