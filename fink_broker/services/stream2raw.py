@@ -95,6 +95,7 @@ def _schema(spark: SparkSession, survey: Survey, codec: Codec) -> StructType:
 def start(context: Context) -> StreamingQuery:
     """Start the query without the slow way: known schemas do not pay for unknown ones."""
     _same_topics(context.settings, _topics(context))
+    context.memory.setdefault(_REFUSED, [])
     if not known.load(context.settings, context.survey).learned:
         _learn_first(context)
     return _start(context, slow=False)
@@ -117,7 +118,7 @@ def review(context: Context, query: StreamingQuery) -> bool:
     if len(batches) >= _QUIET and not any(batch["n"] for batch in batches[-_QUIET:]):
         return True
     last = batches[-1] if batches else None
-    return last is not None and last["n"] > 1 and _learn(context, Position(**last["first"].asDict()))
+    return last is not None and last["n"] > 1 and _learn(context, Position(**last["first"]))
 
 
 def _topics(context: Context) -> str:
@@ -132,7 +133,7 @@ def _start(context: Context, *, slow: bool) -> StreamingQuery:
     settings, survey, options = context.settings, context.survey, context.options
     first, most = settings.kafka.input.starting_offsets, settings.stream2raw.max_alerts_per_trigger
     messages = kafka.stream(context.spark, _servers(context), _topics(context), first, most)
-    refused = context.memory.setdefault(_REFUSED, [])
+    refused = context.memory[_REFUSED]
     context.memory[_SLOW] = slow
     codec = known.load(settings, survey).codec(settings.stream2raw.max_message_bytes, slow=slow, refused=refused)
     sink = parquet.sink(build(messages, survey, codec, options.night), settings.raw, settings.checkpoint(NAME), PARTITIONS)
@@ -164,10 +165,13 @@ def _learn(context: Context, position: Position) -> bool:
     if again and _is_sound(context, position, value, knows.plus(one)):
         known.keep(context.settings, context.survey, one)
         return True
-    one = one.model_copy(update={"fast": False})
-    if adds and _is_sound(context, position, value, knows.plus(one), slow=True):
-        known.keep(context.settings, context.survey, one)
+    if not adds:
+        return False
+    slow = one.model_copy(update={"fast": False})
+    if _is_sound(context, position, value, knows.plus(slow), slow=True):
+        known.keep(context.settings, context.survey, slow)
         return True
+    context.memory[_REFUSED].append(one.prefix)
     return False
 
 

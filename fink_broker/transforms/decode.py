@@ -85,7 +85,7 @@ def _slowly(found: DataFrame, needs: Column, codec: Codec, reserved: Sequence[st
     reader, known = codec.reader, [writer.schema for writer in codec.writers]
 
     def records(value: bytes | None) -> list[dict[str, object]] | None:
-        return None if value is None else [record._asdict() for record in recode(value, reader, known, reserved)]
+        return None if value is None else [record._asdict() for record in recode(value, reader, known, reserved, codec.refused)]
 
     def slowly(values: pd.Series) -> pd.Series:
         return pd.Series([records(value) for value in values])
@@ -112,7 +112,9 @@ def _alert(codec: Codec) -> Column:
 
 def _reason(checks: Mapping[str, str], schema: StructType, fields: Sequence[str]) -> Column:
     undecodable = F.greatest(*[F.col(name).isNotNull() for name in fields]) == F.lit(False)
-    reason = F.coalesce(F.col("fault"), F.col("slow.reason"), F.when(undecodable, F.lit("does not decode with its schema")))
+    # An alert whose values do not fit today's columns says more too.
+    unfit = F.when(F.col("slow.new") & F.col("slow.body").isNull(), _unknown().cast("string"))
+    reason = F.coalesce(F.col("fault"), F.col("slow.reason"), unfit, F.when(undecodable, F.lit("does not decode with its schema")))
     reason = F.coalesce(reason, F.when(~_strings_are_utf8(schema, fields), F.lit("text that is not UTF-8")))
     for text, condition in checks.items():
         reason = F.coalesce(reason, F.when(~F.coalesce(F.expr(condition), F.lit(False)), F.lit(text)))

@@ -49,7 +49,7 @@ class Codec:
         Whether the plan also holds the slow way (fastavro in Python, containers only). Without it an alert of an unknown writer stops the
         query with `UNKNOWN_WRITER`, and the service starts it again with another plan: so known schemas never pay for the unknown.
     refused : tuple of bytes
-        Prefixes (Confluent's form) whose schema cannot be had: their alerts are rejected.
+        Prefixes whose schema cannot be had or learned: their alerts are rejected.
     ask : bool
         Whether an unknown prefix (Confluent's form) stops the query; else its alerts are rejected.
     max_bytes : int

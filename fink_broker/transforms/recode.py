@@ -6,6 +6,7 @@ import functools
 import io
 import json
 import resource
+import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,7 +31,8 @@ class Record(NamedTuple):
     reason : str or None
         Why there is none.
     new : bool
-        Whether its schema says more than the reader schema does: it has to be learned, or something of the alert is lost.
+        Whether its schema says more than the reader schema does: it has to be learned, or something of the alert is lost. Its body may
+        not even fit, and then is None.
     alone : bytes or None
         Of a container that holds several: one that holds this record only.
     """
@@ -41,7 +43,9 @@ class Record(NamedTuple):
     alone: bytes | None = None
 
 
-def recode(value: bytes, reader: str, known: Sequence[str] = (), reserved: Sequence[str] = ()) -> list[Record]:
+def recode(
+    value: bytes, reader: str, known: Sequence[str] = (), reserved: Sequence[str] = (), refused: Sequence[bytes] = ()
+) -> list[Record]:
     """The records of a container in the reader schema, or the reason why there is none.
 
     Parameters
@@ -54,6 +58,8 @@ def recode(value: bytes, reader: str, known: Sequence[str] = (), reserved: Seque
         Schemas of the known writers, JSON.
     reserved : sequence of str
         Names of columns that the broker adds.
+    refused : sequence of bytes
+        Headers whose schemas could not be learned.
 
     Returns
     -------
@@ -62,14 +68,14 @@ def recode(value: bytes, reader: str, known: Sequence[str] = (), reserved: Seque
     """
     try:
         with _limited_memory():
-            return _recode(value, reader, tuple(known), tuple(reserved))
+            return _recode(value, reader, tuple(known), tuple(reserved), refused)
     # Hostile bytes make fastavro raise nearly anything; whatever it is, it is the reason that is kept with the message.
     except Exception as error:  # noqa: BLE001
         detail = " ".join(str(error).split())[:200]
         return [Record(reason=f"does not decode: {type(error).__name__}{': ' if detail else ''}{detail}")]
 
 
-def _recode(value: bytes, reader: str, known: tuple[str, ...], reserved: tuple[str, ...]) -> list[Record]:
+def _recode(value: bytes, reader: str, known: tuple[str, ...], reserved: tuple[str, ...], refused: Sequence[bytes]) -> list[Record]:
     container = fastavro.reader(io.BytesIO(value))
     writer: Any = container.writer_schema
     if _has_endless_array(writer, {}):
@@ -80,15 +86,25 @@ def _recode(value: bytes, reader: str, known: tuple[str, ...], reserved: tuple[s
     fields = [field["name"] for field in _parsed(reader)["fields"]]
     if not any(name in record for record in records for name in fields):
         return [Record(reason=f"not an alert: it has none of the fields {', '.join(fields)}"[:200])]
-    says_more, fault = _compare(avro.read_header(value).schema, reader, known, reserved)
+    header = avro.read_header(value)
+    says_more, fault = _compare(header.schema, reader, known, reserved)
+    if says_more and header.prefix in refused:
+        fault = fault or "its schema could not be learned"
     if fault:
         return [Record(reason=fault)]
-    return [Record(_body(record, reader), new=says_more, alone=_alone(record, writer) if len(records) > 1 else None) for record in records]
+    alone = len(records) > 1
+    return [Record(_body(record, reader, says_more), None, says_more, _alone(record, writer) if alone else None) for record in records]
 
 
-def _body(record: Any, reader: str) -> bytes:
+def _body(record: Any, reader: str, says_more: bool) -> bytes | None:
+    """The record in the reader schema; None where it says more than fits."""
     body = io.BytesIO()
-    fastavro.schemaless_writer(body, _parsed(reader), record)
+    try:
+        fastavro.schemaless_writer(body, _parsed(reader), record)
+    except (ValueError, OverflowError, struct.error):
+        if says_more:
+            return None
+        raise
     return body.getvalue()
 
 

@@ -13,6 +13,7 @@ from pyspark.sql import functions as F
 from datasim import TEMPLATES
 from fink_broker import surveys
 from fink_broker.config import HBase, Settings, Wait
+from fink_broker.connectors import parquet
 from fink_broker.connectors.hbase import Client, Place, Row, wait_for
 from fink_broker.errors import ServerUnavailable
 from fink_broker.infra import hbase
@@ -67,15 +68,7 @@ def sink(alerts: DataFrame, folder: Path, scratch: Path) -> None:
     """Append alerts to the science folder as raw2science does, through a file sink."""
     alerts.write.mode("append").parquet(str(scratch / "source"))
     stream = alerts.sparkSession.readStream.schema(alerts.schema).parquet(str(scratch / "source"))
-    query = (
-        stream.writeStream.format("parquet")
-        .partitionBy("night")
-        .option("checkpointLocation", str(scratch / "checkpoint"))
-        .option("path", str(folder))
-        .trigger(availableNow=True)
-        .start()
-    )
-    query.awaitTermination()
+    parquet.sink(stream, folder, scratch / "checkpoint", ["night"]).trigger(availableNow=True).start().awaitTermination()
 
 
 def run(context: Context) -> None:
