@@ -146,6 +146,19 @@ class File:
         """Number of rows, from the footer."""
         return int(pq.read_metadata(self.path).num_rows)
 
+    def highest(self, column: str) -> int:
+        """Highest value of a top-level column of numbers, from the footer; 0 if it does not say."""
+        return max(self._maxima(column), default=0)
+
+    def _maxima(self, column: str) -> Iterator[int]:
+        metadata = pq.read_metadata(self.path)
+        for group in range(metadata.num_row_groups):
+            row_group = metadata.row_group(group)
+            for number in range(row_group.num_columns):
+                chunk = row_group.column(number)
+                if chunk.path_in_schema == column and chunk.statistics is not None and chunk.statistics.has_min_max:
+                    yield int(chunk.statistics.max)
+
 
 def committed(folder: Path) -> list[File]:
     """The files that the sink's log names, in the order of their batches."""

@@ -62,7 +62,14 @@ def intake(settings: Settings, night: str | None = None) -> Counts:
         reasons.update(str(reason) for reason in table["reason"].to_pylist())
     if night:
         return Counts(given + reasons.total(), given, dict(reasons))
-    return Counts(_messages(settings.checkpoint("stream2raw"), newest(settings.raw / parquet.LOG)), given, dict(reasons))
+    messages = _messages(settings.checkpoint("stream2raw"), newest(settings.raw / parquet.LOG))
+    return Counts(messages + _further(files), given, dict(reasons))
+
+
+def _further(files: Iterable[File]) -> int:
+    """Alerts that came in one message with others, beside the first."""
+    several = [file for file in files if file.highest("record") > 0]
+    return sum(sum(number > 0 for number in table["record"].to_pylist()) for table in parquet.read(several, ["record"]))
 
 
 def _messages(checkpoint: Path, batch: int) -> int:

@@ -26,7 +26,7 @@ from fink_broker.surveys import Survey
 KINDS = ("raw", "science")
 
 # Columns that stay inside the broker.
-_INTERNAL = ("status", "night", "reason", "value", "topic", "partition", "offset", "kafkaTimestamp", "science_errors", STAMP)
+_INTERNAL = ("status", "night", "reason", "value", "topic", "partition", "offset", "kafkaTimestamp", "record", "science_errors", STAMP)
 # What a merge notes in the folder it makes; Spark passes over names that begin with an underscore.
 _NOTE = "_merge.json"
 

@@ -22,7 +22,7 @@ from fink_broker.transforms.science import with_science
 NAME = "raw2science"
 
 # Columns of raw that only the intake needs.
-_OF_INTAKE = ("status", "reason", "value", "topic", "partition", "offset", "kafkaTimestamp")
+_OF_INTAKE = ("status", "reason", "value", "topic", "partition", "offset", "kafkaTimestamp", "record")
 NO_SCIENCE = "no-science"
 
 

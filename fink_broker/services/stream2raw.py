@@ -39,8 +39,8 @@ MESSAGE = "value binary, topic string, partition int, offset bigint, kafkaTimest
 
 # No field of an alert may have the name of a column that is added here or on the way.
 RESERVED = (
-    *("value", "topic", "partition", "offset", "kafkatimestamp", "brokeringesttimestamp", "reason", "status", "night"),
-    *("fault", "start", "size", "fast", "schema", "slow", "alert", parquet.STAMP),
+    *("value", "topic", "partition", "offset", "kafkatimestamp", "brokeringesttimestamp", "record", "reason", "status", "night"),
+    *("fault", "place", "start", "size", "fast", "schema", "slow", "alert", parquet.STAMP),
 )
 
 _SLOW, _REFUSED = "stream2raw: slow", "stream2raw: refused"  # in the context's memory: a flag, and a list of prefixes

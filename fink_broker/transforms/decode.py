@@ -48,15 +48,16 @@ def decode(messages: DataFrame, codec: Codec, checks: Mapping[str, str], reserve
     Returns
     -------
     DataFrame
-        The alert's columns, then those of `messages`, and `reason` (string): null for a sound alert; else why it is rejected, and
-        the alert's columns are null. `value` is null for a sound alert, and the message as received for a rejected one (of a container that
+        The alert's columns, then those of `messages`, `record` (int; which of the message's records it is, from 0), and `reason` (string):
+        null for a sound alert; else why it is rejected, and the alert's columns are null. `value` is null for a sound alert, and the message as received for a rejected one (of a container that
         holds several records: a container of that record). A container of several records gives a row each.
     """
     others = [F.col(name) for name in messages.columns if name != "value"]
     found = framed(messages, codec)
     needs = F.col("fault").isNull() & ~F.col("fast")
     # The conditions say for themselves what they need: nothing here is evaluated for the others.
-    found = _slowly(found, needs, codec, reserved) if codec.slow else found.withColumn("slow", _refuse(needs, codec))
+    found = _slowly(found, needs, codec, reserved) if codec.slow else found.withColumns({"record": F.lit(0), "slow": _refuse(needs, codec)})
+    others.append(F.col("record"))
     decoded = found.select("value", *others, "fault", "slow", _alert(codec).alias("alert"))
     fields = decoded.schema["alert"].dataType.fieldNames()  # type: ignore[attr-defined]
     flat = decoded.select("*", *[F.col(f"alert.{name}").alias(name) for name in fields])
@@ -94,7 +95,8 @@ def _slowly(found: DataFrame, needs: Column, codec: Codec, reserved: Sequence[st
     # How many there were, and where the first: what comes again can be learned.
     place = F.when(needs, F.struct("topic", "partition", "offset"))
     watched = found.observe("slow", F.count_if(needs).alias("n"), F.min(place).alias("first"))
-    return watched.withColumn("slow", F.explode_outer(made))
+    exploded = watched.select("*", F.posexplode_outer(made).alias("place", "slow"))
+    return exploded.withColumn("record", F.coalesce("place", F.lit(0))).drop("place")
 
 
 def _alert(codec: Codec) -> Column:

@@ -115,6 +115,9 @@ def test_a_schema_that_changes_in_mid_stream(broker: Callable[[str], Broker], te
         process.terminate()
         out, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (0, ""), (out, err)
+    state = one.status()
+    intake = state["services"]["stream2raw"]
+    assert (state["ok"], intake["in"], intake["out"], sum(intake["rejected"].values())) == (True, 8, 7, 1)
     science = {row["candid"]: row for row in rows(one.settings.science)}
     assert sorted(science) == [1, 2, 3, 4, 6, 7, 8]
     assert (science[2]["visit"], science[2]["candidate"]["colour"]) == (2**40, 0.25)

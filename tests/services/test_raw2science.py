@@ -39,7 +39,7 @@ def test_cuts_repeats_columns_and_versions(spark, raw, names):
     assert sorted(row.candid for row in rows) == list(range(1, 11))
     assert {(row.publisher, row.fink_broker_version) for row in rows} == {("Fink", __version__)}
     assert {row.fink_science_version for row in rows} == {__version__ if names else "no-science"}
-    inside = {"status", "reason", "value", "topic", "partition", "offset", "kafkaTimestamp"}
+    inside = {"status", "reason", "value", "topic", "partition", "offset", "kafkaTimestamp", "record"}
     assert not inside & set(built.columns)
     assert {"night", "brokerIngestTimestamp", "brokerStartProcessTimestamp", "brokerEndProcessTimestamp", *names} <= set(built.columns)
     # Readers know the columns before the first file is there.

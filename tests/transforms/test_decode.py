@@ -23,7 +23,7 @@ from tests.compare import differences
 from tests.transforms.conftest import SURVEY, Decode
 
 VERSIONS = known.VERSIONS
-ADDED = {"number", "topic", "partition", "offset", "reason", "value"}
+ADDED = {"number", "topic", "partition", "offset", "record", "reason", "value"}
 
 
 def only(value: bytes) -> dict[str, Any]:
