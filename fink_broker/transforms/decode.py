@@ -49,8 +49,9 @@ def decode(messages: DataFrame, codec: Codec, checks: Mapping[str, str], reserve
     -------
     DataFrame
         The alert's columns, then those of `messages`, `record` (int; which of the message's records it is, from 0), and `reason` (string):
-        null for a sound alert; else why it is rejected, and the alert's columns are null. `value` is null for a sound alert, and the message as received for a rejected one (of a container that
-        holds several records: a container of that record). A container of several records gives a row each.
+        null for a sound alert; else why it is rejected, and the alert's columns are null. `value` is null for a sound alert, and the
+        message as received for a rejected one (of a container that holds several records: a container of that record). A container of
+        several records gives a row each.
     """
     others = [F.col(name) for name in messages.columns if name != "value"]
     found = framed(messages, codec)
