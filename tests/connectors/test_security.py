@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
+from pyspark.sql import SparkSession
 
 from fink_broker.config import KafkaInput, Settings
 from fink_broker.connectors.security import REDACTED, Connection, connection
@@ -54,6 +55,16 @@ def test_spark_hides_every_option_that_holds_a_secret():
     secrets = ("hunter2", "secret-key", "opener")
     for key, value in FULL.spark.items():
         assert bool(re.search(REDACTED, key)) == any(secret in value for secret in secrets), key
+
+
+def test_spark_does_so(spark: SparkSession):
+    options = spark._jvm.org.apache.spark.api.python.PythonUtils.toScalaMap(FULL.spark)
+    shown = spark._jsparkSession.sessionState().conf().redactOptions(options).toString()
+    assert "kafka.sasl.jaas.config -> *********(redacted)" in shown
+    assert "kafka.sasl.mechanism -> SCRAM-SHA-256" in shown
+    assert not any(secret in shown for secret in ("hunter2", "secret-key", "opener"))
+    for key in ("spark.redaction.regex", "spark.sql.redaction.options.regex"):
+        assert spark.sparkContext.getConf().get(key) == REDACTED
 
 
 def test_its_text_holds_no_secret():
