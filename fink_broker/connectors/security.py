@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from base64 import b64decode
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +16,10 @@ _NOTHING = SecretStr("")
 
 # Options whose values Spark must not show; the rest of the pattern is Spark's own.
 REDACTED = r"(?i)secret|password|token|access[.]?key|url|jaas|ssl[.]keystore[.]key"
+
+
+# The name of that way as it stands in a key: object identifier 1.2.840.113549.1.5.13 (RFC 8018).
+_PBES2 = bytes.fromhex("06092a864886f70d01050d")
 
 
 @dataclass(frozen=True)
@@ -123,9 +129,11 @@ def connection(settings: Settings, end: KafkaEnd, servers: str) -> Connection:
 
     sasl, tls = end.security_protocol.startswith("SASL"), end.security_protocol.endswith("SSL")
     private = text("key_file") if tls else ""
-    # A key of openssl's older form (BEGIN RSA PRIVATE KEY) is one that Java does not read.
-    if private and not any(f"BEGIN {form}PRIVATE KEY" in private for form in ("", "ENCRYPTED ")):
-        raise ConfigError(f"[{end.section}] key_file: {end.key_file} is no PKCS#8 key in PEM: openssl pkcs8 -topk8 makes one of it")
+    if private and not _java_reads(private):
+        raise ConfigError(
+            f"[{end.section}] key_file: Java does not read the form of {end.key_file}; give PKCS#8 in PEM: "
+            "openssl pkcs8 -topk8, with -nocrypt or -v1 PBE-SHA1-3DES"
+        )
     return Connection(
         servers,
         end.security_protocol,
@@ -137,6 +145,15 @@ def connection(settings: Settings, end: KafkaEnd, servers: str) -> Connection:
         SecretStr(private),
         SecretStr((end.key_password.get_secret_value() or text("key_password_file").rstrip("\r\n")) if tls else ""),
     )
+
+
+def _java_reads(key: str) -> bool:
+    """Whether a key is in a form that Kafka's Java client reads: PKCS#8, and not encrypted in openssl's newer way (PBES2)."""
+    found = re.search(r"-----BEGIN (ENCRYPTED )?PRIVATE KEY-----(.*?)-----END", key, re.DOTALL)
+    try:
+        return found is not None and not (found[1] and _PBES2 in b64decode(found[2]))
+    except ValueError:
+        return False
 
 
 def read(path: Path, key: str) -> str:

@@ -17,7 +17,7 @@ from fink_broker.errors import ConfigError
 from fink_broker.infra import java
 
 HOSTILE = 'a b"c\\d;e=f\'g$h,{ü€}\\\\"; evil="x\n\ttail'
-KEY = "-----BEGIN PRIVATE KEY-----\nsecret-key\n-----END PRIVATE KEY-----\n"
+KEY = "-----BEGIN PRIVATE KEY-----\nsecretkeyx==\n-----END PRIVATE KEY-----\n"
 FULL = Connection("one:1,two:2", "SASL_SSL", "SCRAM-SHA-256", "me", SecretStr("hunter2"), "CA", "CERT", SecretStr(KEY), SecretStr("opener"))
 
 
@@ -52,7 +52,7 @@ def test_options_of_each_protocol():
 
 
 def test_spark_hides_every_option_that_holds_a_secret():
-    secrets = ("hunter2", "secret-key", "opener")
+    secrets = ("hunter2", "secretkeyx", "opener")
     for key, value in FULL.spark.items():
         assert bool(re.search(REDACTED, key)) == any(secret in value for secret in secrets), key
 
@@ -62,14 +62,14 @@ def test_spark_does_so(spark: SparkSession):
     shown = spark._jsparkSession.sessionState().conf().redactOptions(options).toString()
     assert "kafka.sasl.jaas.config -> *********(redacted)" in shown
     assert "kafka.sasl.mechanism -> SCRAM-SHA-256" in shown
-    assert not any(secret in shown for secret in ("hunter2", "secret-key", "opener"))
+    assert not any(secret in shown for secret in ("hunter2", "secretkeyx", "opener"))
     for key in ("spark.redaction.regex", "spark.sql.redaction.options.regex"):
         assert spark.sparkContext.getConf().get(key) == REDACTED
 
 
 def test_its_text_holds_no_secret():
     for text in (str(FULL), repr(FULL), f"{[FULL]}"):
-        assert not any(secret in text for secret in ("hunter2", "secret-key", "opener"))
+        assert not any(secret in text for secret in ("hunter2", "secretkeyx", "opener"))
 
 
 def test_java_reads_a_hostile_password_as_it_is(tmp_path: Path):
@@ -126,8 +126,30 @@ def test_a_file_that_is_not_there_or_empty_is_named(end: KafkaInput, tmp_path: P
     assert connection(Settings(), end.model_copy(update={"security_protocol": "PLAINTEXT"}), "b:2").protocol == "PLAINTEXT"
 
 
-def test_a_key_that_java_does_not_read_is_an_error(end: KafkaInput, tmp_path: Path):
-    (tmp_path / "key").write_text("-----BEGIN RSA PRIVATE KEY-----\nsecret\n")
-    with pytest.raises(ConfigError, match="is no PKCS#8 key in PEM: openssl pkcs8 -topk8") as raised:
+# Made by openssl pkcs8 -topk8 of one key: what it does by default, and what Java reads.
+PBES2 = """-----BEGIN ENCRYPTED PRIVATE KEY-----
+MIGrMFcGCSqGSIb3DQEFDTBKMCkGCSqGSIb3DQEFDDAcBAg06OqJjzMe0AICCAAw
+DAYIKoZIhvcNAgkFADAdBglghkgBZQMEASoEEFSYPvioTboEyG9J1o3LbL8EUFkw
+ycfrbxhTyCBKGq7PEqXFsnJrwqhyB5z4//uaxb/GgKXdPgvIz7OtP45pnapvCqne
+xaMYR8+/X3SCgXJy6WJWzzOyo8Noobzc6kkZ2Cxu
+-----END ENCRYPTED PRIVATE KEY-----
+"""
+PBE = """-----BEGIN ENCRYPTED PRIVATE KEY-----
+MGgwHAYKKoZIhvcNAQwBAzAOBAgdeHOYQ5+4gwICCAAESFQuNjQCSXmSvwAfBAej
+0CYegGD8/tPyefyizz7CPbV2PuM3xpNjeDJHmC2HC6D3AqU+uVI81Fle9AcFZJo9
+5M2iIKo0d8RVGw==
+-----END ENCRYPTED PRIVATE KEY-----
+"""
+
+
+@pytest.mark.parametrize("key", ["-----BEGIN RSA PRIVATE KEY-----\nc2VjcmV0\n-----END RSA PRIVATE KEY-----\n", "secret", PBES2])
+def test_a_key_that_java_does_not_read_is_an_error(end: KafkaInput, tmp_path: Path, key: str):
+    (tmp_path / "key").write_text(key)
+    with pytest.raises(ConfigError, match=r"Java does not read the form of .*/key; give PKCS#8 in PEM: openssl pkcs8 -topk8") as raised:
         connection(Settings(), end, "b:2")
     assert "secret" not in str(raised.value)
+
+
+def test_a_key_that_java_reads_encrypted(end: KafkaInput, tmp_path: Path):
+    (tmp_path / "key").write_text(PBE)
+    assert connection(Settings(), end, "b:2").key.get_secret_value() == PBE
