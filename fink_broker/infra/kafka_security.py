@@ -14,7 +14,6 @@ from tempfile import TemporaryDirectory
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient, ScramCredentialInfo, ScramMechanism, UserScramCredentialUpsertion
-from py4j.java_gateway import JavaGateway
 from pydantic import SecretStr
 
 from fink_broker import config
@@ -179,7 +178,9 @@ def _keytool(store: Path, secret: str, *arguments: str) -> str:
 
 
 def _private_keys(store: Path, secret: str, aliases: Sequence[str]) -> dict[str, str]:
-    """Private keys as PEM (PKCS#8), which keytool does not give out."""
+    """Private keys as PEM (PKCS#8), which keytool does not give out: Java is asked by the gateway that PySpark comes with."""
+    from py4j.java_gateway import JavaGateway
+
     gateway = JavaGateway.launch_gateway(java_path=java.executable(), enable_auth=True, die_on_exit=True)
     try:
         jvm = gateway.jvm
