@@ -179,7 +179,7 @@ def _keytool(store: Path, secret: str, *arguments: str) -> str:
 
 def _private_keys(store: Path, secret: str, aliases: Sequence[str]) -> dict[str, str]:
     """Private keys as PEM (PKCS#8), which keytool does not give out: Java is asked by the gateway that PySpark comes with."""
-    from py4j.java_gateway import JavaGateway
+    from py4j.java_gateway import JavaGateway  # type: ignore[import-untyped]
 
     gateway = JavaGateway.launch_gateway(java_path=java.executable(), enable_auth=True, die_on_exit=True)
     try:
