@@ -14,9 +14,9 @@ import types
 import typing
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
 from fink_broker.errors import ConfigError
 
@@ -38,7 +38,9 @@ class Section(BaseModel):
 
 
 class KafkaEnd(Section):
-    """One Kafka cluster: where it is and how to log in."""
+    """One Kafka cluster: where it is and how to log in; files are PEM."""
+
+    section: ClassVar[str] = "kafka"
 
     servers: str = "local"
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
@@ -46,10 +48,29 @@ class KafkaEnd(Section):
     username: str = ""
     password: SecretStr = SecretStr("")
     password_file: Path | None = None
+    ca_file: Path | None = None
+    certificate_file: Path | None = None
+    key_file: Path | None = None
+    key_password: SecretStr = SecretStr("")
+    key_password_file: Path | None = None
+
+    @model_validator(mode="after")
+    def _log_in_is_complete(self) -> Self:
+        """Whatever is not given for the embedded Kafka comes from its own files."""
+        given = bool(self.password.get_secret_value() or self.password_file)
+        needed = bool(self.username) or self.servers != "local"
+        if self.security_protocol.startswith("SASL") and needed and not (self.username and given):
+            variable = f"FINK_{self.section.upper().replace('.', '__')}__PASSWORD"
+            raise ValueError(f"{self.security_protocol} needs username, and password_file or the environment variable {variable}")
+        if (self.certificate_file is None) != (self.key_file is None):
+            raise ValueError("certificate_file and key_file go together")
+        return self
 
 
 class KafkaInput(KafkaEnd):
     """The telescope's Kafka."""
+
+    section: ClassVar[str] = "kafka.input"
 
     topics: str = "ztf_.*"
     schemas: str = "local"
@@ -59,6 +80,8 @@ class KafkaInput(KafkaEnd):
 class KafkaOutput(KafkaEnd):
     """The Kafka that users read their topics from."""
 
+    section: ClassVar[str] = "kafka.output"
+
     partitions: Count = 2
 
 
@@ -67,6 +90,10 @@ class KafkaServer(Section):
 
     port: Port = 9092
     heap: str = "512m"
+    secure: bool = False
+    username: Annotated[str, Field(min_length=1)] = "fink"
+    password: SecretStr = SecretStr("")
+    password_file: Path | None = None
 
 
 class Kafka(Section):
@@ -75,6 +102,11 @@ class Kafka(Section):
     input: KafkaInput = KafkaInput()
     output: KafkaOutput = KafkaOutput()
     embedded: KafkaServer = KafkaServer()
+
+    @property
+    def simulated(self) -> KafkaEnd:
+        """The end that the simulator sends to: the embedded Kafka, in the way that the input reads it if it does."""
+        return self.input if self.input.servers == "local" else KafkaEnd()
 
 
 class HBase(Section):
@@ -272,9 +304,8 @@ def from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     """
     values: dict[str, Any] = {}
     for variable in variables(environ):
-        text = environ[variable]
-        *sections, key = variable.removeprefix("FINK_").removeprefix("_").lower().split("__")
-        _merge(values, _nest([*sections, key], _value(text, [*sections, key])))
+        path = _path(variable)
+        _merge(values, _nest(path, _value(environ[variable], path)))
     return values
 
 
@@ -283,8 +314,19 @@ def variables(environ: Mapping[str, str]) -> list[str]:
     return sorted(name for name in environ if name.startswith("FINK_") and name not in _RESERVED)
 
 
+def without_secrets(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment for programs that need none of our passwords."""
+    secret = {name for name in variables(environ) if SecretStr in _kinds(_path(name))}
+    return {name: value for name, value in environ.items() if name not in secret}
+
+
+def _path(variable: str) -> list[str]:
+    return variable.removeprefix("FINK_").removeprefix("_").lower().split("__")
+
+
 def _value(text: str, path: list[str]) -> Any:
-    if _is_text(path):
+    # Text is taken as it is, so that a password 12345 stays one.
+    if any(kind in (str, Path, SecretStr) for kind in _kinds(path)):
         return text
     try:
         return tomllib.loads(f"value = {text}")["value"]
@@ -292,16 +334,15 @@ def _value(text: str, path: list[str]) -> Any:
         return text
 
 
-def _is_text(path: list[str]) -> bool:
-    """Whether the key takes text, so that a password ``12345`` stays one."""
+def _kinds(path: list[str]) -> tuple[Any, ...]:
+    """The types that a key takes; none if it is not known."""
     kind: Any = Settings
     for part in path:
         fields = getattr(kind, "model_fields", None)
         if fields is None or part not in fields:
-            return False
+            return ()
         kind = fields[part].annotation
-    choices = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
-    return any(choice in (str, Path, SecretStr) for choice in choices)
+    return typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
 
 
 def _nest(path: list[str], value: Any) -> dict[str, Any]:
@@ -327,7 +368,7 @@ def _first_line(path: Path, set_by: dict[str, Any], error: ValidationError) -> s
         where = str(path)
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     if fault["type"] != "extra_forbidden":
-        return f"{where}: {key}: {fault['msg']}{more}"
+        return f"{where}: {key}: {fault['msg'].removeprefix('Value error, ')}{more}"
     near = difflib.get_close_matches(str(fault["loc"][-1]), _known_keys(fault["loc"][:-1]), n=1, cutoff=0.5)
     hint = f", did you mean '{near[0]}'?" if near else "; fink config show lists the known keys"
     return f"{where}: unknown key '{key}'{hint}{more}"
@@ -338,7 +379,8 @@ def _holds(values: Any, path: tuple[int | str, ...]) -> bool:
         if not isinstance(values, dict) or part not in values:
             return False
         values = values[part]
-    return True
+    # What is wrong with a whole section is not one variable's fault.
+    return not isinstance(values, dict)
 
 
 def _known_keys(where: tuple[int | str, ...]) -> list[str]:

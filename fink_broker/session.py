@@ -6,16 +6,17 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from subprocess import Popen
+from typing import Any
 from unittest import mock
 
 from pyspark import java_gateway
 from pyspark.logger import PySparkLogger
 from pyspark.sql import SparkSession
 
-from fink_broker.config import CHECKOUT, Settings
+from fink_broker.config import CHECKOUT, Settings, without_secrets
+from fink_broker.connectors.security import REDACTED
 from fink_broker.infra import jars
 
 # Avro's own settings, on driver and executors: a corrupt array count must not take the JVM's memory; the faster of its two readers
@@ -84,6 +85,9 @@ def _conf(settings: Settings, log: Path) -> dict[str, str]:
         "spark.sql.streaming.stateStore.providerClass": "org.apache.spark.sql.execution.streaming.state.RocksDBStateStoreProvider",
         "spark.sql.parquet.compression.codec": "snappy",
         "spark.ui.enabled": "false",
+        # No password in Spark's pages, its log or its event log.
+        "spark.redaction.regex": REDACTED,
+        "spark.sql.redaction.options.regex": REDACTED,
         "spark.ui.showConsoleProgress": "false",
         "spark.sql.warehouse.dir": str(settings.root / "spark-warehouse"),
         "spark.local.dir": str(settings.root / "tmp"),
@@ -100,7 +104,13 @@ def _conf(settings: Settings, log: Path) -> dict[str, str]:
 def _own_session_and_log(log: Path) -> Iterator[None]:
     """The JVM, started meanwhile, gets a session of its own and the log as its standard error.
 
-    A signal to the process group, of a terminal or a service manager, would end it in the middle of a batch.
+    A signal to the process group, of a terminal or a service manager, would end it in the middle of a batch. It, and with it the Python
+    workers, go without the passwords in our environment: they get what they need with their tasks.
     """
-    with log.open("ab") as file, mock.patch.object(java_gateway, "Popen", partial(Popen, start_new_session=True, stderr=file)):
-        yield
+    with log.open("ab") as file:
+
+        def start(command: list[str], *, env: dict[str, str], **options: Any) -> Popen[bytes]:
+            return Popen(command, start_new_session=True, stderr=file, env=without_secrets(env), **options)
+
+        with mock.patch.object(java_gateway, "Popen", start):
+            yield

@@ -11,7 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from fink_broker.commands import config as command
-from fink_broker.config import CHECKOUT, DEFAULT_CONF, Settings, conf_path, from_environment, load
+from fink_broker.config import CHECKOUT, DEFAULT_CONF, Settings, conf_path, from_environment, load, without_secrets
 from fink_broker.errors import ConfigError
 
 SECRET = "hunter2-and-more"
@@ -41,7 +41,8 @@ def test_the_file_says_every_key_with_its_default():
     written = flat(tomllib.loads(DEFAULT_CONF.read_text(encoding="utf-8")))
     defaults = flat(Settings().model_dump(mode="json"))
     # Secrets do not belong in the file; what is one's own is shown as a comment.
-    secret = {f"kafka.{end}.{key}" for end in ("input", "output") for key in ("password", "password_file")}
+    files = ("password", "password_file", "ca_file", "certificate_file", "key_file", "key_password", "key_password_file")
+    secret = {f"kafka.{end}.{key}" for end in ("input", "output", "embedded") for key in files}
     assert written.keys() == defaults.keys() - secret - {"services", "modules", "filters"}
     assert written == {key: defaults[key] for key in written}
     assert load(str(DEFAULT_CONF), {}) == Settings()
@@ -94,6 +95,10 @@ def test_variables_of_the_launcher_are_no_keys():
         ("[archive]\nmax_files_per_trigger = 'many'", {}, "archive.max_files_per_trigger: "),
         ("[kafka.embedded]\nport = 70000", {}, "kafka.embedded.port: Input should be less than or equal to 65535"),
         ("[kafka.input]\nsecurity_protocol = 'TELNET'", {}, "kafka.input.security_protocol: Input should be 'PLAINTEXT'"),
+        ("[kafka.input]\nservers = 'a:1'\nsecurity_protocol = 'SASL_SSL'", {}, "kafka.input: SASL_SSL needs username, and password_file"),
+        ("[kafka.input]\nsecurity_protocol = 'SASL_SSL'\nusername = 'me'", {}, "the environment variable FINK_KAFKA__INPUT__PASSWORD"),
+        ("[kafka.output]\nservers = 'a:1'\nsecurity_protocol = 'SSL'\nkey_file = 'x'", {}, "certificate_file and key_file go together"),
+        ("[kafka.embedded]\nusername = ''", {}, "kafka.embedded.username: "),
         ("[[services]]\nname = 'Not A Name'\nfile = 'x.py'", {}, "services.0.name: "),
         ("kafka = 3", {}, "kafka: "),
         ("home = ", {}, "is not valid TOML: "),
@@ -158,9 +163,18 @@ def test_secrets_are_read_and_never_shown(conf, monkeypatch: pytest.MonkeyPatch,
         assert "****" in text
 
 
+def test_programs_that_need_no_secret_are_not_given_any():
+    secrets = dict.fromkeys(("FINK_KAFKA__INPUT__PASSWORD", "FINK_KAFKA__OUTPUT__KEY_PASSWORD", "FINK_KAFKA__EMBEDDED__PASSWORD"), SECRET)
+    others = {"FINK_KAFKA__INPUT__USERNAME": "me", "FINK_HOME": "/x", "PATH": "/bin", "FINK_NO__SUCH": "key"}
+    assert without_secrets(secrets | others) == others
+
+
 def test_a_wrong_secret_is_not_shown_either(conf):
     with pytest.raises(ConfigError) as raised:
         load(conf(f'[kafka.input]\npassword = ["{SECRET}"]'), {})
+    assert SECRET not in str(raised.value)
+    with pytest.raises(ConfigError) as raised:
+        load(conf(f'[kafka.input]\nsecurity_protocol = "SASL_SSL"\nservers = "a:1"\npassword = "{SECRET}"'), {})
     assert SECRET not in str(raised.value)
     with pytest.raises(ConfigError) as raised:
         load(conf(f'[kafka.input]\npassword = "{SECRET}'), {})

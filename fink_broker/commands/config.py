@@ -28,7 +28,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def check(settings: Settings) -> None:
-    """Check what the types cannot: that the survey, modules, filters and own services are there.
+    """Check what the types cannot: that the survey, modules, filters, own services and the files for logging in to Kafka are there.
 
     Raises
     ------
@@ -36,6 +36,7 @@ def check(settings: Settings) -> None:
         Something named in the configuration is not there.
     """
     from fink_broker import filters, science
+    from fink_broker.connectors import security
     from fink_broker.services import registry
 
     survey = surveys.get(settings.survey)
@@ -43,6 +44,8 @@ def check(settings: Settings) -> None:
     filters.active(settings, survey)
     for entry in registry.known(settings).values():
         entry.module()
+    for end in (settings.kafka.input, settings.kafka.output):
+        security.connection(settings, end, end.servers)
 
 
 def toml(values: dict[str, Any], path: str = "") -> str:

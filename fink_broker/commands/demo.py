@@ -78,7 +78,7 @@ def _settings(base: Settings, alerts: int) -> Settings:
     values = base.model_dump(mode="json")
     home = base.root / "demo"
     values["home"] = str(home)
-    values["kafka"] = {"embedded": values["kafka"]["embedded"] | {"port": 0}}
+    values["kafka"] = {"embedded": {"port": 0, "heap": base.kafka.embedded.heap}}
     values["hbase"] |= {"thrift": "local", "port": 0, "table_prefix": ""}
     values["simulator"]["alerts"] = alerts
     for service in SERVICES:
@@ -152,9 +152,9 @@ def _night(context: Context, stop: runner.Stop, progress: Progress) -> Result:
     with progress.step("merging the night"):
         merge.merge(spark, settings, survey, night)
     with progress.step("proof") as say, Client(archive.place(settings)) as client:
-        address = kafka.address(settings)
+        users = kafka.connection(settings, settings.kafka.output)
         ids = simulator.ids(settings, night)
-        proof = prove(ids, spark=spark, settings=settings, survey=survey, address=address, client=client, say=say)
+        proof = prove(ids, spark=spark, settings=settings, survey=survey, connection=users, client=client, say=say)
     return Result(night, sent, stages, seconds, proof)
 
 
@@ -205,7 +205,7 @@ Everything is running. Next:
   {fink} status {option}
   {fink} start simulator --night 20260322 {option}     (sends another night)
   {fink} stop all {option}
-Alerts are in {settings.root / "data"}; users' Kafka is {kafka.address(settings)}."""
+Alerts are in {settings.root / "data"}; users' Kafka is {kafka.connection(settings, settings.kafka.output)}."""
     )
 
 

@@ -17,8 +17,8 @@ import psutil
 from fink_broker import config, log
 from fink_broker.commands import Parser, parse_night, run
 from fink_broker.config import CHECKOUT, Settings
-from fink_broker.errors import FinkError
-from fink_broker.infra import processes
+from fink_broker.errors import FinkError, UsageError
+from fink_broker.infra import kafka, kafka_security, processes
 from fink_broker.infra.servers import SERVERS
 from fink_broker.services import registry
 from fink_broker.services.context import RunOptions
@@ -33,6 +33,8 @@ def main(argv: list[str] | None = None) -> int:
     settings = config.load(arguments.conf)
     if arguments.survey:
         settings = settings.model_copy(update={"survey": arguments.survey})
+    if arguments.secure:
+        settings = _secured(settings, arguments.services)
     entries = registry.find(arguments.services, settings)
     _start_servers([entry for entry in entries if entry.kind == "server"], settings)
     rest = [entry for entry in entries if entry.kind != "server"]
@@ -54,6 +56,20 @@ def main(argv: list[str] | None = None) -> int:
         raise
 
 
+def _secured(settings: Settings, services: Sequence[str]) -> Settings:
+    """The settings with security switched on for the embedded Kafka.
+
+    Raises
+    ------
+    UsageError
+        It is not to be started.
+    """
+    if kafka.NAME not in services:
+        raise UsageError("--secure is for kafka: fink start kafka --secure")
+    embedded = settings.kafka.embedded.model_copy(update={"secure": True})
+    return settings.model_copy(update={"kafka": settings.kafka.model_copy(update={"embedded": embedded})})
+
+
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = Parser("start")
     parser.add_argument("services", nargs="+", metavar="SERVICE")
@@ -62,6 +78,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--night", type=parse_night)
     parser.add_argument("--once", action="store_true")
     parser.add_argument("--exit-after", type=float)
+    parser.add_argument("--secure", action="store_true")
     parser.add_argument("-d", "--detach", action="store_true")
     arguments = parser.parse_args(argv)
     return arguments
@@ -81,6 +98,8 @@ def _start_servers(entries: Sequence[ServiceEntry], settings: Settings) -> None:
         running = future.result()
         state = "runs already" if before[name] else "started"
         print(f"{name} {state} at {running.address}, pid {running.pid}; log: {settings.log(name)}", flush=True)
+        if name == kafka.NAME and kafka.is_secured(running):
+            print(kafka_security.how_to_connect(settings), flush=True)
 
 
 def _foreground(entries: Sequence[ServiceEntry], arguments: argparse.Namespace, settings: Settings) -> int:

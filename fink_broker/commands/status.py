@@ -15,7 +15,7 @@ from fink_broker.connectors import kafka, parquet
 from fink_broker.connectors.sparklog import newest, offsets
 from fink_broker.errors import FinkError, ServerUnavailable
 from fink_broker.infra import processes
-from fink_broker.infra.kafka import address
+from fink_broker.infra.kafka import connection
 from fink_broker.monitoring import counts
 from fink_broker.services import registry
 
@@ -86,9 +86,9 @@ def _kafka_lag(settings: Settings) -> int | None:
         return 0
     reached = offsets(settings.checkpoint("stream2raw"), batch)
     # Read with --simulator or not: the topics tell.
-    servers = "local" if list(reached) == [settings.simulator.topic] else settings.kafka.input.servers
+    end = settings.kafka.simulated if list(reached) == [settings.simulator.topic] else settings.kafka.input
     try:
-        return kafka.behind(address(settings, servers), reached)
+        return kafka.behind(connection(settings, end), reached)
     except (ServerUnavailable, KafkaException):
         return None
 

@@ -6,14 +6,16 @@ import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
-from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming.readwriter import DataStreamWriter
 
-from fink_broker.errors import ServerUnavailable
+from fink_broker.connectors.security import Connection
+from fink_broker.errors import ConfigError, ServerUnavailable
 from fink_broker.infra.retry import patiently
 
 log = logging.getLogger(__name__)
@@ -32,15 +34,15 @@ _PRODUCER = {
 }
 
 
-def stream(spark: SparkSession, address: str, topics: str, starting: str, max_messages: int) -> DataFrame:
+def stream(spark: SparkSession, connection: Connection, topics: str, starting: str, max_messages: int) -> DataFrame:
     """Stream of messages.
 
     Parameters
     ----------
     spark : SparkSession
         Session.
-    address : str
-        Bootstrap servers.
+    connection : Connection
+        The Kafka.
     topics : str
         Regular expression of topic names; topics made later join in.
     starting : str
@@ -55,7 +57,7 @@ def stream(spark: SparkSession, address: str, topics: str, starting: str, max_me
     """
     messages = (
         spark.readStream.format("kafka")
-        .option("kafka.bootstrap.servers", address)
+        .options(**connection.spark)
         .option("subscribePattern", topics)
         .option("startingOffsets", starting)
         .option("maxOffsetsPerTrigger", max_messages)
@@ -66,38 +68,56 @@ def stream(spark: SparkSession, address: str, topics: str, starting: str, max_me
     return messages.select("value", "topic", "partition", "offset", messages["timestamp"].alias("kafkaTimestamp"))
 
 
-def sink(messages: DataFrame, address: str) -> DataStreamWriter:
+def sink(messages: DataFrame, connection: Connection) -> DataStreamWriter:
     """Writer of a stream of messages (`topic`, `key`, `value`, `partition`, `headers`), at least once."""
-    return messages.writeStream.format("kafka").option("kafka.bootstrap.servers", address).options(**_PRODUCER)
+    return messages.writeStream.format("kafka").options(**connection.spark, **_PRODUCER)
 
 
-def _admin(address: str) -> AdminClient:
+def _admin(connection: Connection, **more: Any) -> AdminClient:
     # librdkafka prints its own connection errors to stderr: they come to us as exceptions too.
-    return AdminClient({"bootstrap.servers": address, "log_level": 0, "socket.timeout.ms": 5000}, logger=log)
+    return AdminClient({**connection.client, "log_level": 0, "socket.timeout.ms": 5000, **more}, logger=log)
 
 
-def wait_for(address: str, seconds: float, what: str) -> None:
+def wait_for(connection: Connection, seconds: float, what: str) -> None:
     """Wait until Kafka answers, with back-off.
 
     Raises
     ------
     ServerUnavailable
-        It did not answer in time.
+        It did not answer in time, or does not let us in, which time does not mend.
+    ConfigError
+        A certificate or key cannot be used.
     """
+    refusals: list[str] = []
+
+    def note(error: KafkaError) -> None:
+        if error.code() in (KafkaError._AUTHENTICATION, KafkaError._SSL):
+            refusals.append(error.str())
 
     def ask() -> None:
-        _admin(address).list_topics(timeout=min(5.0, seconds))
+        try:
+            admin = _admin(connection, error_cb=note)
+        except KafkaException as error:
+            raise ConfigError(f"the certificates or keys for {what} at {connection} are of no use: {error.args[0].str()}") from None
+        try:
+            admin.list_topics(timeout=min(5.0, seconds))
+        except KafkaException:
+            admin.poll(0)
+            if refusals:
+                who = f"{connection.username}, {connection.mechanism}" if connection.username else "us"
+                raise ServerUnavailable(f"{what} at {connection} does not let {who} in: {refusals[-1]}") from None
+            raise
 
-    patiently(ask, (KafkaException,), seconds, f"{what} at {address}")
+    patiently(ask, (KafkaException,), seconds, f"{what} at {connection}")
 
 
-def make_topics(address: str, topics: Mapping[str, int]) -> dict[str, int]:
+def make_topics(connection: Connection, topics: Mapping[str, int]) -> dict[str, int]:
     """Make the topics that do not exist.
 
     Parameters
     ----------
-    address : str
-        Bootstrap servers.
+    connection : Connection
+        The Kafka.
     topics : mapping
         Topic to the number of partitions for a new one.
 
@@ -111,20 +131,20 @@ def make_topics(address: str, topics: Mapping[str, int]) -> dict[str, int]:
     ServerUnavailable
         Kafka did not make a topic; the message names it.
     """
-    admin = _admin(address)
+    admin = _admin(connection)
     existing = admin.list_topics(timeout=10).topics
     new = [NewTopic(name, num_partitions=n, replication_factor=-1) for name, n in topics.items() if name not in existing]
     for name, future in admin.create_topics(new).items() if new else ():
         try:
             future.result(30)
         except KafkaException as error:
-            raise ServerUnavailable(f"Kafka at {address} did not make the topic {name}: {error.args[0].str()}") from error
+            raise ServerUnavailable(f"Kafka at {connection} did not make the topic {name}: {error.args[0].str()}") from error
     return {name: len(existing[name].partitions) if name in existing else n for name, n in topics.items()}
 
 
-def message_counts(address: str, topics: Sequence[str]) -> dict[str, int]:
+def message_counts(connection: Connection, topics: Sequence[str]) -> dict[str, int]:
     """Messages in each topic: end minus beginning over its partitions; a topic that does not exist has none."""
-    with _consumer(address) as consumer:
+    with _consumer(connection) as consumer:
         known = consumer.list_topics(timeout=_ANSWER_S).topics
         counts = dict.fromkeys(topics, 0)
         for topic in topics:
@@ -134,9 +154,9 @@ def message_counts(address: str, topics: Sequence[str]) -> dict[str, int]:
         return counts
 
 
-def behind(address: str, reached: Mapping[str, Mapping[str, int]]) -> int:
+def behind(connection: Connection, reached: Mapping[str, Mapping[str, int]]) -> int:
     """Messages that came after the given offsets (topic to partition to next offset)."""
-    with _consumer(address) as consumer:
+    with _consumer(connection) as consumer:
         lag = 0
         for topic, partitions in reached.items():
             for partition, offset in partitions.items():
@@ -145,31 +165,31 @@ def behind(address: str, reached: Mapping[str, Mapping[str, int]]) -> int:
         return lag
 
 
-def read_all(address: str, topic: str) -> Iterator[Message]:
+def read_all(connection: Connection, topic: str) -> Iterator[Message]:
     """The messages that a topic holds now, partition after partition."""
-    with _consumer(address) as consumer:
+    with _consumer(connection) as consumer:
         metadata = consumer.list_topics(topic, timeout=_ANSWER_S).topics[topic]
         for partition in metadata.partitions:
             low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=_ANSWER_S)
-            yield from _read(consumer, address, TopicPartition(topic, partition, low), high)
+            yield from _read(consumer, connection, TopicPartition(topic, partition, low), high)
 
 
-def _read(consumer: Consumer, address: str, start: TopicPartition, end: int) -> Iterator[Message]:
+def _read(consumer: Consumer, connection: Connection, start: TopicPartition, end: int) -> Iterator[Message]:
     consumer.assign([start])
     position = start.offset
     while position < end:
         message = consumer.poll(_ANSWER_S)
         if message is None:
-            raise ServerUnavailable(f"Kafka at {address} does not give the messages of {start.topic} from offset {position} on")
+            raise ServerUnavailable(f"Kafka at {connection} does not give the messages of {start.topic} from offset {position} on")
         if message.error():
             raise KafkaException(message.error())
         position = (message.offset() or 0) + 1
         yield message
 
 
-def beginnings(address: str, topics: str) -> Iterator[tuple[str, int, int]]:
+def beginnings(connection: Connection, topics: str) -> Iterator[tuple[str, int, int]]:
     """Topic, partition and offset of the oldest message of each partition that has one, of the topics that match."""
-    with _consumer(address) as consumer:
+    with _consumer(connection) as consumer:
         for name, topic in sorted(consumer.list_topics(timeout=_ANSWER_S).topics.items()):
             for partition in topic.partitions if re.fullmatch(topics, name) else ():
                 low, high = consumer.get_watermark_offsets(TopicPartition(name, partition), timeout=_ANSWER_S)
@@ -177,21 +197,21 @@ def beginnings(address: str, topics: str) -> Iterator[tuple[str, int, int]]:
                     yield name, partition, low
 
 
-def messages(address: str, topic: str, partition: int, offset: int, count: int) -> Iterator[bytes | None]:
+def messages(connection: Connection, topic: str, partition: int, offset: int, count: int) -> Iterator[bytes | None]:
     """At most so many messages from an offset on."""
-    with _consumer(address) as consumer:
+    with _consumer(connection) as consumer:
         place = TopicPartition(topic, partition, offset)
         _, high = consumer.get_watermark_offsets(place, timeout=_ANSWER_S)
-        yield from (message.value() for message in _read(consumer, address, place, min(high, offset + count)))
+        yield from (message.value() for message in _read(consumer, connection, place, min(high, offset + count)))
 
 
 _ANSWER_S = 10.0
 
 
 @contextmanager
-def _consumer(address: str) -> Iterator[Consumer]:
+def _consumer(connection: Connection) -> Iterator[Consumer]:
     """A consumer that leaves no trace: offsets are not committed, no group is joined."""
-    consumer = Consumer({"bootstrap.servers": address, "group.id": "fink", "enable.auto.commit": False, "log_level": 0}, logger=log)
+    consumer = Consumer({**connection.client, "group.id": "fink", "enable.auto.commit": False, "log_level": 0}, logger=log)
     try:
         yield consumer
     finally:

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import time
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from fink_broker.config import Settings
-from fink_broker.errors import FinkError, ServerUnavailable
-from fink_broker.infra import java, ports, processes
+from fink_broker import config
+from fink_broker.config import KafkaEnd, Settings
+from fink_broker.connectors import security
+from fink_broker.connectors.security import Connection
+from fink_broker.errors import ConfigError, FinkError, ServerUnavailable
+from fink_broker.infra import java, kafka_security, ports, processes
 from fink_broker.infra.processes import Running
 
 NAME = "kafka"
+PLAIN = "PLAINTEXT"
 DESCRIPTION = "Kafka on this machine, for those who have no cluster"
 
 # Large enough for every alert and for messages that are to be rejected.
@@ -28,20 +34,46 @@ _START_S = 60.0
 _POLL_S = 0.1
 
 
-def address(settings: Settings, servers: str = "local") -> str:
-    """Bootstrap servers: those given, or for ``local`` the address of the embedded Kafka.
+def connection(settings: Settings, end: KafkaEnd) -> Connection:
+    """Where a Kafka is and how to log in: as configured, and for ``local`` as the embedded one runs.
+
+    Parameters
+    ----------
+    end : KafkaEnd
+        A Kafka of the configuration, such as ``settings.kafka.input``.
 
     Raises
     ------
     ServerUnavailable
         The embedded Kafka does not run.
+    ConfigError
+        A file cannot be read, or the embedded Kafka runs without the security asked for.
     """
-    if servers != "local":
-        return servers
+    if end.servers != "local":
+        return security.connection(settings, end, end.servers)
     running = processes.find(settings, NAME)
     if running is None or running.address is None:
         raise ServerUnavailable("Kafka is not running on this machine: fink start kafka")
-    return running.address
+    addresses = _addresses(running)
+    if addresses.keys() != {PLAIN}:
+        return kafka_security.connection(settings, end, addresses)
+    if end.security_protocol != PLAIN:
+        raise ConfigError(
+            f"[{end.section}] security_protocol is {end.security_protocol}, but Kafka runs without: "
+            "fink stop kafka, then fink start kafka --secure"
+        )
+    return Connection(addresses[PLAIN])
+
+
+def is_secured(running: Running) -> bool:
+    """Whether a running Kafka asks who is there."""
+    return PLAIN not in _addresses(running)
+
+
+def _addresses(running: Running) -> dict[str, str]:
+    """Listener to address; the only one of a Kafka without security goes without its name."""
+    listeners = (one.rpartition("://") for one in (running.address or "").split(","))
+    return {name or PLAIN: address for name, _, address in listeners}
 
 
 def start(settings: Settings) -> Running:
@@ -55,35 +87,60 @@ def start(settings: Settings) -> Running:
     with processes.start_lock(settings, NAME):
         running = processes.find(settings, NAME)
         if running is not None:
+            if settings.kafka.embedded.secure and not is_secured(running):
+                raise FinkError("kafka runs already, without security: fink stop kafka, then fink start kafka --secure")
             return running
-        port = ports.choose(settings.kafka.embedded.port, "Kafka", "[kafka.embedded] port")
-        configuration = _configure(settings, port)
+        listeners = _listeners(settings)
+        if settings.kafka.embedded.secure:
+            kafka_security.prepare(settings)
+        configuration = _configure(settings, listeners)
         _format(settings, configuration)
-        pid = processes.detach(_command(settings, "kafka.Kafka", str(configuration)), settings.log(NAME))
-        running = processes.register(settings, NAME, f"{ports.HOST}:{port}", pid)
+        environment = config.without_secrets(os.environ)
+        pid = processes.detach(_command(settings, "kafka.Kafka", str(configuration)), settings.log(NAME), environment)
+        address = ",".join(f"{name}://{where}" for name, where in listeners.items()).removeprefix(f"{PLAIN}://")
+        running = processes.register(settings, NAME, address, pid)
         try:
-            _wait(settings, running, port)
+            _bring_up(settings, running, listeners)
         except BaseException:
             processes.stop(settings, NAME, say=lambda line: None)
             raise
         return running
 
 
-def _wait(settings: Settings, running: Running, port: int) -> None:
+def _listeners(settings: Settings) -> dict[str, str]:
+    """Listener to address; those of a secured Kafka are on the configured port and the next ones."""
+    embedded = settings.kafka.embedded
+    names = kafka_security.LISTENERS if embedded.secure else (PLAIN,)
+    wanted = [embedded.port and embedded.port + number for number in range(len(names))]
+    return {name: f"{ports.HOST}:{ports.choose(port, 'Kafka', '[kafka.embedded] port')}" for name, port in zip(names, wanted, strict=True)}
+
+
+def _bring_up(settings: Settings, running: Running, listeners: Mapping[str, str]) -> None:
+    """Wait until Kafka answers, and where it is secured, until its user can log in."""
+    if not is_secured(running):
+        _wait(settings, running, Connection(listeners[PLAIN]))
+        return
+    by_certificate = kafka_security.connection(settings, KafkaEnd(security_protocol="SSL"), listeners)
+    _wait(settings, running, by_certificate)
+    kafka_security.add_user(settings, by_certificate)
+    _wait(settings, running, kafka_security.connection(settings, KafkaEnd(security_protocol="SASL_SSL"), listeners))
+
+
+def _wait(settings: Settings, running: Running, connection: Connection) -> None:
     """Wait until a client gets the cluster's metadata."""
     deadline = time.monotonic() + _START_S
     while time.monotonic() < deadline:
         if not processes.is_alive(running):
             raise ServerUnavailable(f"Kafka ended while it started; its log is {settings.log(NAME)}")
-        if ports.answers(port) and _has_metadata(f"{ports.HOST}:{port}"):
+        if ports.answers(int(connection.servers.rpartition(":")[2])) and _has_metadata(connection):
             return
         time.sleep(_POLL_S)
     raise ServerUnavailable(f"Kafka did not answer within {_START_S:g} s; its log is {settings.log(NAME)}")
 
 
-def _has_metadata(servers: str) -> bool:
+def _has_metadata(connection: Connection) -> bool:
     # Without a log callback the client prints to the terminal what the caller knows anyway.
-    client = AdminClient({"bootstrap.servers": servers, "log_level": 0, "socket.timeout.ms": 2000})
+    client = AdminClient({**connection.client, "log_level": 0, "socket.timeout.ms": 2000})
     try:
         return bool(client.list_topics(timeout=2).brokers)
     except KafkaException:
@@ -107,6 +164,7 @@ def _format(settings: Settings, configuration: Path) -> None:
     cluster = uuid.uuid4().hex[:22]
     done = subprocess.run(
         _command(settings, "kafka.tools.StorageTool", "format", "--cluster-id", cluster, "--config", str(configuration)),
+        env=config.without_secrets(os.environ),
         capture_output=True,
         text=True,
         check=False,
@@ -116,16 +174,19 @@ def _format(settings: Settings, configuration: Path) -> None:
         raise FinkError(f"Kafka cannot use {_data(settings)}: {' '.join(last)}")
 
 
-def _configure(settings: Settings, port: int) -> Path:
+def _configure(settings: Settings, listeners: Mapping[str, str]) -> Path:
     """Write server.properties anew, because ports may change; the data stay."""
     controller = ports.free()
+    advertised = ",".join(f"{name}://{where}" for name, where in listeners.items())
+    secured = settings.kafka.embedded.secure
     values: dict[str, object] = {
         "process.roles": "broker,controller",
         "node.id": 1,
         "controller.quorum.voters": f"1@{ports.HOST}:{controller}",
         "controller.listener.names": "CONTROLLER",
-        "listeners": f"PLAINTEXT://{ports.HOST}:{port},CONTROLLER://{ports.HOST}:{controller}",
-        "advertised.listeners": f"PLAINTEXT://{ports.HOST}:{port}",
+        "listeners": f"{advertised},CONTROLLER://{ports.HOST}:{controller}",
+        "advertised.listeners": advertised,
+        **(kafka_security.server_properties(settings) if secured else {}),
         "log.dir": _data(settings),
         # Topics are made on purpose: a wrong name is an error, not a new topic.
         "auto.create.topics.enable": "false",

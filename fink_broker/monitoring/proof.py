@@ -17,6 +17,7 @@ from pyspark.sql import functions as F
 from fink_broker.config import Settings
 from fink_broker.connectors import kafka, parquet
 from fink_broker.connectors.hbase import SCHEMA_PREFIX, Client
+from fink_broker.connectors.security import Connection
 from fink_broker.filters import Filter, active
 from fink_broker.surveys import Survey
 from fink_broker.transforms.filters import with_topics
@@ -85,7 +86,7 @@ def _ids(files: Iterable[parquet.File], column: str) -> list[Any]:
     return [one for table in parquet.read(list(files), [column]) for one in table[column].to_pylist()]
 
 
-def user_topics(proof: Proof, science: DataFrame, settings: Settings, survey: Survey, address: str) -> None:
+def user_topics(proof: Proof, science: DataFrame, settings: Settings, survey: Survey, connection: Connection) -> None:
     """Consume and decode every message as fink-client does, and compare with what each filter selects of the science alerts."""
     filters: list[Filter] = active(settings, survey)
     expected: dict[str, list[int]] = {one.topic(survey): [] for one in filters}
@@ -95,7 +96,7 @@ def user_topics(proof: Proof, science: DataFrame, settings: Settings, survey: Su
     times = []
     for topic, ids in expected.items():
         found = []
-        for message in kafka.read_all(address, topic):
+        for message in kafka.read_all(connection, topic):
             key, value = message.key(), message.value()
             assert isinstance(key, bytes) and isinstance(value, bytes)  # noqa: PT018 - for the types
             record: Any = fastavro.schemaless_reader(io.BytesIO(value), _schema(key), None)
@@ -126,7 +127,7 @@ def prove(
     spark: SparkSession,
     settings: Settings,
     survey: Survey,
-    address: str,
+    connection: Connection,
     client: Client,
     say: Callable[[str], None],
 ) -> Proof:
@@ -140,7 +141,7 @@ def prove(
         Works out, in one batch over what lies in science, what topics and tables should hold.
     settings, survey : Settings, Survey
         Folders, filters, tables.
-    address : str
+    connection : Connection
         Kafka of the users' topics.
     client : Client
         HBase.
@@ -151,7 +152,7 @@ def prove(
     say("reading back raw, science and the archive")
     science = parquet_folders(proof, spark, settings, survey)
     say("consuming the users' topics")
-    user_topics(proof, science, settings, survey, address)
+    user_topics(proof, science, settings, survey, connection)
     say("scanning the HBase tables")
     hbase_tables(proof, science, survey, client)
     return proof

@@ -9,7 +9,7 @@ from pyspark.sql.streaming.query import StreamingQuery
 
 from fink_broker.connectors import kafka, parquet
 from fink_broker.filters import Filter, active
-from fink_broker.infra.kafka import address
+from fink_broker.infra.kafka import connection
 from fink_broker.services import raw2science
 from fink_broker.services.context import Context, trigger
 from fink_broker.surveys import Survey
@@ -40,10 +40,10 @@ def start(context: Context) -> StreamingQuery:
     """Make the topics that are not there and start the query."""
     settings, survey = context.settings, context.survey
     filters = active(settings, survey)
-    servers = address(settings, settings.kafka.output.servers)
+    users = connection(settings, settings.kafka.output)
     topics = {one.topic(survey): settings.kafka.output.partitions for one in filters}
-    partitions = kafka.make_topics(servers, topics)
+    partitions = kafka.make_topics(users, topics)
     max_files = settings.distribution.max_files_per_trigger
     science = parquet.stream(context.spark, settings.science, raw2science.schema(context), max_files)
-    sink = kafka.sink(build(science, survey, filters, partitions), servers).option("checkpointLocation", str(settings.checkpoint(NAME)))
+    sink = kafka.sink(build(science, survey, filters, partitions), users).option("checkpointLocation", str(settings.checkpoint(NAME)))
     return sink.queryName(NAME).trigger(**trigger(context.options, settings.distribution.trigger_seconds)).start()

@@ -265,9 +265,8 @@ def wait_for(need: Need, settings: Settings, options: RunOptions) -> None:
         )
         hbase.wait_for(host, port, seconds)
         return
-    end = settings.kafka.input if need == "kafka-input" else settings.kafka.output
-    servers = "local" if options.simulator else end.servers
-    address = patiently(
-        lambda: kafka_server.address(settings, servers), (ServerUnavailable,), seconds, "the embedded Kafka (fink start kafka)"
+    end = settings.kafka.simulated if options.simulator else settings.kafka.input if need == "kafka-input" else settings.kafka.output
+    connection = patiently(
+        lambda: kafka_server.connection(settings, end), (ServerUnavailable,), seconds, "the embedded Kafka (fink start kafka)"
     )
-    kafka.wait_for(address, seconds, "Kafka")
+    kafka.wait_for(connection, seconds, "Kafka")

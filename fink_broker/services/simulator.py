@@ -18,6 +18,7 @@ from datasim.night import alerts
 from datasim.packet import WriterSchema, container, writer_schema
 from fink_broker.config import Settings
 from fink_broker.connectors.kafka import MAX_MESSAGE_BYTES, make_topics, wait_for
+from fink_broker.connectors.security import Connection
 from fink_broker.errors import ConfigError, FinkError, ServerUnavailable
 from fink_broker.infra import kafka
 
@@ -144,11 +145,11 @@ def send(settings: Settings, night: str | None = None, count: int | None = None)
     """
     night = night or tonight()
     simulator = settings.simulator
-    address = kafka.address(settings, "local")
-    wait_for(address, settings.wait.seconds, "Kafka")
-    make_topics(address, {simulator.topic: settings.kafka.output.partitions})
+    connection = kafka.connection(settings, settings.kafka.simulated)
+    wait_for(connection, settings.wait.seconds, "Kafka")
+    make_topics(connection, {simulator.topic: settings.kafka.output.partitions})
     deliveries = _Deliveries()
-    producer = _producer(address)
+    producer = _producer(connection)
     todo = messages(settings, night, simulator.alerts if count is None else count)
     sent, size, first, start = 0, 0, time.time(), time.monotonic()
     for message in todo:
@@ -163,7 +164,7 @@ def send(settings: Settings, night: str | None = None, count: int | None = None)
     unsent = producer.flush(_DELIVERY_S)
     if unsent or deliveries.failed or deliveries.acknowledged != sent:
         why = f": {deliveries.error.str()}" if deliveries.error else ""
-        raise ServerUnavailable(f"Kafka at {address} acknowledged {deliveries.acknowledged} of {sent} alerts{why}")
+        raise ServerUnavailable(f"Kafka at {connection} acknowledged {deliveries.acknowledged} of {sent} alerts{why}")
     return Sent(simulator.topic, night, sent, size, first, time.monotonic() - start)
 
 
@@ -173,10 +174,10 @@ def run(settings: Settings, night: str | None = None) -> int:
     return 0
 
 
-def _producer(address: str) -> Producer:
+def _producer(connection: Connection) -> Producer:
     return Producer(
         {
-            "bootstrap.servers": address,
+            **connection.client,
             "acks": "all",
             "enable.idempotence": True,
             "linger.ms": 5,

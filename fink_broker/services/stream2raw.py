@@ -21,9 +21,10 @@ from pyspark.sql.types import StructType
 
 from fink_broker.config import Settings
 from fink_broker.connectors import avro, kafka, parquet
+from fink_broker.connectors.security import Connection
 from fink_broker.connectors.sparklog import newest, offsets
 from fink_broker.errors import ConfigError
-from fink_broker.infra.kafka import address
+from fink_broker.infra import kafka as kafka_server
 from fink_broker.services import known
 from fink_broker.services.context import Context, trigger
 from fink_broker.services.known import Known, Learned
@@ -125,8 +126,9 @@ def _topics(context: Context) -> str:
     return context.settings.simulator.topic if context.options.simulator else context.settings.kafka.input.topics
 
 
-def _servers(context: Context) -> str:
-    return address(context.settings, "local" if context.options.simulator else context.settings.kafka.input.servers)
+def _servers(context: Context) -> Connection:
+    ends = context.settings.kafka
+    return kafka_server.connection(context.settings, ends.simulated if context.options.simulator else ends.input)
 
 
 def _start(context: Context, *, slow: bool) -> StreamingQuery:

@@ -84,6 +84,10 @@ def test_check_of_the_default(capsys: pytest.CaptureFixture[str]):
         ("[distribution]\nfilters = ['brigth']", "unknown filter 'brigth', did you mean 'bright'"),
         ("[[services]]\nname = 'mine'\nfile = '/nowhere/mine.py'", "there is no file /nowhere/mine.py"),
         ("[[filters]]\nname = 'mine'\n[distribution]\nfilters = ['mine']", "the filter 'mine' needs either sql or file"),
+        (
+            "[kafka.output]\nservers = 'a:1'\nsecurity_protocol = 'SSL'\nca_file = '/nowhere/ca.pem'",
+            "[kafka.output] ca_file: cannot read /nowhere/ca.pem: No such file or directory",
+        ),
         ("hom = 1", "unknown key 'hom', did you mean 'home'?"),
     ],
 )

@@ -9,6 +9,7 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
 
 from fink_broker.connectors import kafka
+from fink_broker.connectors.security import Connection
 from fink_broker.errors import ServerUnavailable
 
 
@@ -22,25 +23,26 @@ def produce(address: str, topic: str, values: list[bytes]) -> None:
 @pytest.mark.integration
 def test_topics_are_made_once_and_counted(kafka_server):
     address = kafka_server.address
-    kafka.wait_for(address, 10, "Kafka")
-    assert kafka.make_topics(address, {"t_made": 3}) == {"t_made": 3}
+    server = Connection(address)
+    kafka.wait_for(server, 10, "Kafka")
+    assert kafka.make_topics(server, {"t_made": 3}) == {"t_made": 3}
     # One that exists keeps the partitions that it has.
-    assert kafka.make_topics(address, {"t_made": 5, "t_other": 1}) == {"t_made": 3, "t_other": 1}
+    assert kafka.make_topics(server, {"t_made": 5, "t_other": 1}) == {"t_made": 3, "t_other": 1}
     known = AdminClient({"bootstrap.servers": address}).list_topics(timeout=10).topics
     assert {name: len(known[name].partitions) for name in ("t_made", "t_other")} == {"t_made": 3, "t_other": 1}
     values = [b"%d" % number for number in range(10)]
     produce(address, "t_made", values)
-    assert kafka.message_counts(address, ["t_made", "t_other", "t_nowhere"]) == {"t_made": 10, "t_other": 0, "t_nowhere": 0}
-    assert sorted(message.value() for message in kafka.read_all(address, "t_made")) == sorted(values)
-    assert list(kafka.read_all(address, "t_other")) == []
-    assert kafka.behind(address, {"t_made": {"0": 4, "1": 1, "2": 3}}) == 2
+    assert kafka.message_counts(server, ["t_made", "t_other", "t_nowhere"]) == {"t_made": 10, "t_other": 0, "t_nowhere": 0}
+    assert sorted(message.value() for message in kafka.read_all(server, "t_made")) == sorted(values)
+    assert list(kafka.read_all(server, "t_other")) == []
+    assert kafka.behind(server, {"t_made": {"0": 4, "1": 1, "2": 3}}) == 2
     with pytest.raises(ServerUnavailable, match="did not make the topic not a name"):
-        kafka.make_topics(address, {"not a name": 1})
-    assert kafka.make_topics(address, {}) == {}
+        kafka.make_topics(server, {"not a name": 1})
+    assert kafka.make_topics(server, {}) == {}
 
 
 def test_nobody_there():
     before = time.monotonic()
     with pytest.raises(ServerUnavailable, match=r"Kafka at 127\.0\.0\.1:1 did not answer within 0\.5 s"):
-        kafka.wait_for("127.0.0.1:1", 0.5, "Kafka")
+        kafka.wait_for(Connection("127.0.0.1:1"), 0.5, "Kafka")
     assert time.monotonic() - before < 10

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fink_broker.config import HBase, Settings
+from fink_broker.config import HBase, KafkaEnd, Settings
 from fink_broker.errors import ConfigError, ServerUnavailable
 from fink_broker.infra import hbase, java, kafka
 from fink_broker.infra.servers import SERVERS
@@ -17,7 +17,7 @@ def home(tmp_path: Path) -> Settings:
 
 
 def test_servers_of_a_cluster_are_used_as_given(home: Settings) -> None:
-    assert kafka.address(home, "broker1:9092,broker2:9092") == "broker1:9092,broker2:9092"
+    assert kafka.connection(home, KafkaEnd(servers="broker1:9092,broker2:9092")).servers == "broker1:9092,broker2:9092"
     elsewhere = home.model_copy(update={"hbase": HBase(thrift="thrift.example.org:9091")})
     assert hbase.address(elsewhere) == ("thrift.example.org", 9091)
 
@@ -30,7 +30,7 @@ def test_an_address_without_host_or_port_is_an_error(home: Settings, thrift: str
 
 def test_servers_that_do_not_run_say_how_to_start_them(home: Settings) -> None:
     with pytest.raises(ServerUnavailable, match="fink start kafka"):
-        kafka.address(home)
+        kafka.connection(home, KafkaEnd())
     with pytest.raises(ServerUnavailable, match="fink start hbase"):
         hbase.address(home)
 

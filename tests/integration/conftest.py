@@ -47,9 +47,9 @@ class Broker:
     def settings(self) -> Settings:
         return config.load(str(self.conf), {})
 
-    def open(self, *command: str) -> subprocess.Popen[str]:
+    def open(self, *command: str, **variables: str) -> subprocess.Popen[str]:
         """Start a command."""
-        environment = {key: value for key, value in os.environ.items() if not key.startswith("FINK_") or key == "FINK_SETUP"}
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("FINK_") or key == "FINK_SETUP"} | variables
         name, *arguments = command
         argv = [sys.executable, "-m", f"fink_broker.commands.{name}", *arguments, "-c", str(self.conf)]
         return subprocess.Popen(argv, cwd=CHECKOUT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

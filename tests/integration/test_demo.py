@@ -73,9 +73,8 @@ def test_what_is_taken_away_is_missed(demo: tuple[str, Settings], spark: SparkSe
     with Client(archive.place(settings)) as client:
 
         def again(ids: list[int]) -> Proof:
-            return prove(
-                ids, spark=spark, settings=settings, survey=survey, address=kafka.address(settings), client=client, say=lambda _: None
-            )
+            users = kafka.connection(settings, settings.kafka.output)
+            return prove(ids, spark=spark, settings=settings, survey=survey, connection=users, client=client, say=lambda _: None)
 
         assert again(sent).faults == []
         key = next(key for key, _ in client.scan("ztf") if not key.startswith(SCHEMA_PREFIX))

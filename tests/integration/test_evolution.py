@@ -13,6 +13,7 @@ import pytest
 
 from datasim.packet import writer_schema
 from fink_broker.connectors import kafka
+from fink_broker.connectors.security import Connection
 from tests.integration.conftest import Broker
 from tests.integration.test_pipeline import rows
 
@@ -110,7 +111,7 @@ def test_a_schema_that_changes_in_mid_stream(broker: Callable[[str], Broker], te
             [several(base(), [alert(template, 6), alert(template, 7)], "zstandard"), several(base(), [alert(template, 8)], "snappy")],
         )
         wait_for(lambda: len(rows(one.settings.science)) == 7)
-        wait_for(lambda: kafka.message_counts(one.kafka, ["fink_all_ztf"])["fink_all_ztf"] == 7)
+        wait_for(lambda: kafka.message_counts(Connection(one.kafka), ["fink_all_ztf"])["fink_all_ztf"] == 7)
     finally:
         process.terminate()
         out, err = process.communicate(timeout=60)
@@ -127,7 +128,7 @@ def test_a_schema_that_changes_in_mid_stream(broker: Callable[[str], Broker], te
     [rejected] = rows(one.settings.raw, status="rejected")
     assert rejected["reason"].startswith("its schema does not go with the known ones: field alert.candidate.fid is ")
     sent = {}
-    for message in kafka.read_all(one.kafka, "fink_all_ztf"):
+    for message in kafka.read_all(Connection(one.kafka), "fink_all_ztf"):
         found: Any = fastavro.schemaless_reader(io.BytesIO(message.value()), fastavro.parse_schema(json.loads(message.key())), None)
         sent[found["candid"]] = found
     assert sorted(sent) == sorted(science)

@@ -20,6 +20,7 @@ from datasim import garbage
 from datasim.packet import writer_schema
 from fink_broker.config import Settings
 from fink_broker.connectors import kafka, parquet
+from fink_broker.connectors.security import Connection
 from fink_broker.connectors.sparklog import newest
 from fink_broker.services import simulator
 from tests.compare import differences
@@ -48,7 +49,7 @@ def received(address: str, names: tuple[str, ...]) -> dict[str, list[dict[str, A
     found: dict[str, list[dict[str, Any]]] = {}
     for name in names:
         found[name] = []
-        for message in kafka.read_all(address, f"fink_{name}_ztf"):
+        for message in kafka.read_all(Connection(address), f"fink_{name}_ztf"):
             key, value, headers = message.key(), message.value(), message.headers()
             alert: Any = fastavro.schemaless_reader(io.BytesIO(value), fastavro.parse_schema(json.loads(key)), None)
             assert headers == [("fink-id", str(alert["candid"]).encode())]
@@ -108,7 +109,7 @@ def run(broker: Callable[[str], Broker], templates: list[dict[str, Any]]) -> Run
     """Good alerts, bad messages among them, and repeats; worked off once."""
     one = broker("broker")
     # All tests share users' topics: only what comes now counts.
-    assert set(kafka.message_counts(one.kafka, [f"fink_{name}_ztf" for name in TOPICS]).values()) == {0}
+    assert set(kafka.message_counts(Connection(one.kafka), [f"fink_{name}_ztf" for name in TOPICS]).values()) == {0}
     good = night(120)
     bad = garbage.every_kind(templates[0] | {"fp_hists": None}, writer_schema("4.02"))
     repeats = good[:7]

@@ -14,7 +14,8 @@ import pytest
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from fink_broker.config import HBase, Kafka, KafkaServer, Settings
+from fink_broker.config import HBase, Kafka, KafkaEnd, KafkaServer, Settings
+from fink_broker.connectors.security import Connection
 from fink_broker.errors import FinkError, ServerUnavailable
 from fink_broker.infra import hbase, kafka, processes
 from fink_broker.infra.servers import SERVERS
@@ -33,6 +34,10 @@ def home(tmp_path: Path) -> Iterator[Settings]:
     yield settings
     for name in SERVERS:
         processes.stop(settings, name, say=quiet)
+
+
+def address(settings: Settings) -> str:
+    return kafka.connection(settings, KafkaEnd()).servers
 
 
 def listening(pid: int) -> set[str]:
@@ -86,31 +91,31 @@ def put(settings: Settings, table: str, keys: range) -> None:
 
 def test_kafka_keeps_large_messages_over_a_restart(home: Settings) -> None:
     first = kafka.start(home)
-    assert first.address == kafka.address(home, "local")
+    assert first.address == address(home)
     make_topic(first.address, "alerts")
     sent = [b"small", os.urandom(20_000_000)]
     assert send(first.address, "alerts", sent) == []
     processes.stop(home, "kafka", say=quiet)
     assert not psutil.pid_exists(first.pid)
     with pytest.raises(ServerUnavailable, match="fink start kafka"):
-        kafka.address(home)
+        address(home)
     second = kafka.start(home)
     assert second.pid != first.pid
-    assert receive(kafka.address(home), "alerts", 2) == sent
+    assert receive(address(home), "alerts", 2) == sent
 
 
 def test_kafka_keeps_what_it_acknowledged_when_it_is_killed(home: Settings) -> None:
     first = kafka.start(home)
-    make_topic(kafka.address(home), "alerts")
-    assert send(kafka.address(home), "alerts", [b"one", b"two"]) == []
+    make_topic(address(home), "alerts")
+    assert send(address(home), "alerts", [b"one", b"two"]) == []
     os.kill(first.pid, signal.SIGKILL)
     psutil.Process(first.pid).wait(10)
     kafka.start(home)
-    assert receive(kafka.address(home), "alerts", 2) == [b"one", b"two"]
+    assert receive(address(home), "alerts", 2) == [b"one", b"two"]
 
 
 def test_kafka_makes_no_topic_unasked_and_listens_here_only(settings: Settings, kafka_server: processes.Running) -> None:
-    servers = kafka.address(settings)
+    servers = address(settings)
     send(servers, "never_made", [b"x"])
     assert "never_made" not in AdminClient({"bootstrap.servers": servers}).list_topics(timeout=10).topics
     assert listening(kafka_server.pid) == {"127.0.0.1"}
@@ -206,12 +211,12 @@ def test_both_start_side_by_side(home: Settings) -> None:
     for thread in threads:
         thread.join()
     assert sorted(running.name for running in processes.all_running(home)) == ["hbase", "hbase-thrift", "kafka"]
-    assert AdminClient({"bootstrap.servers": kafka.address(home)}).list_topics(timeout=10).brokers
+    assert AdminClient({"bootstrap.servers": address(home)}).list_topics(timeout=10).brokers
     connect(home).close()
 
 
 def test_unreachable_cluster_is_not_taken_for_a_ready_one() -> None:
-    assert kafka._has_metadata("127.0.0.1:1") is False
+    assert kafka._has_metadata(Connection("127.0.0.1:1")) is False
     assert hbase._is_ready(1) is False
     with pytest.raises(KafkaException):
         AdminClient({"bootstrap.servers": "127.0.0.1:1", "log_level": 0}).list_topics(timeout=0.2)

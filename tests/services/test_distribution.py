@@ -41,8 +41,8 @@ def test_one_message_for_each_alert_and_filter(spark):
 def test_topics_are_made_before_anything_is_sent(spark, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     asked = {}
 
-    def make(address, topics):
-        asked.update(topics, address=address)
+    def make(connection, topics):
+        asked.update(topics, address=connection.servers)
         return topics
 
     monkeypatch.setattr(kafka, "make_topics", make)

@@ -1,0 +1,230 @@
+"""A Kafka with logins and TLS: alerts go in and out, nobody else comes in, and no secret is seen anywhere."""
+
+from __future__ import annotations
+
+import json
+import socket
+import ssl
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from urllib.request import urlopen
+
+import psutil
+import pytest
+from confluent_kafka import Consumer
+from pydantic import SecretStr
+from pyspark.sql import SparkSession
+
+from fink_broker.config import KafkaEnd, Settings
+from fink_broker.connectors import kafka as client
+from fink_broker.connectors import parquet
+from fink_broker.connectors.security import Connection
+from fink_broker.errors import ConfigError, FinkError, ServerUnavailable
+from fink_broker.infra import kafka, kafka_security, ports, processes
+from fink_broker.monitoring import counts
+from fink_broker.services import simulator
+from fink_broker.surveys import get
+from tests.integration.conftest import Broker
+
+pytestmark = pytest.mark.integration
+
+NIGHT, ALERTS, TOPIC = "20260322", 40, "ztf-stream-sim"
+SERVICES = ("stream2raw", "raw2science", "distribution")
+# A password that every quoting on the way could spoil; what is searched for is a part that none changes.
+MARK, VARIABLE_MARK = "Wq7vTz2pMark", "Ge5nRx9kMark"
+PASSWORD = f'a b"c\\d;e=f\'g$h{{ü€}}\\\\"; {MARK}'
+
+
+class Secured(Broker):
+    """A broker on a secured Kafka of its own: in by SASL_SSL and password, out by SSL and certificate."""
+
+    def configure(self, topic: str, more: str = "") -> None:
+        folder = self.conf.parent
+        (folder / "password").write_text(PASSWORD + "\n", encoding="utf-8")
+        self.ui = ports.free()
+        self.conf.write_text(
+            f'home = "{folder}/the home"\n[wait]\nseconds = 20\n'
+            f'[kafka.embedded]\nport = 0\nusername = "fink user"\npassword_file = "{folder}/password"\n'
+            '[kafka.input]\nsecurity_protocol = "SASL_SSL"\n[kafka.output]\nsecurity_protocol = "SSL"\n'
+            f'[simulator]\ntopic = "{TOPIC}"\nalerts = {ALERTS}\ncadence_seconds = 0\n'
+            "[stream2raw]\ntrigger_seconds = 1\n[raw2science]\ntrigger_seconds = 1\n[distribution]\ntrigger_seconds = 1\n"
+            f'[spark.conf]\n"spark.ui.enabled" = "true"\n"spark.ui.port" = "{self.ui}"\n{more}',
+            encoding="utf-8",
+        )
+
+    def end(self, **values: str) -> Connection:
+        return kafka.connection(self.settings, KafkaEnd.model_validate(values))
+
+
+@pytest.fixture(scope="module")
+def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
+    broker = Secured(tmp_path_factory.mktemp("a secured"), "")
+    printed = broker.run("start", "kafka", "--secure")
+    assert "user fink user, password in " in printed
+    assert MARK not in printed
+    yield broker
+    for running in reversed(processes.all_running(broker.settings)):
+        processes.stop(broker.settings, running.name, timeout=30, say=lambda line: None)
+
+
+def key_lines(path: Path) -> list[str]:
+    key = path.read_text().partition("-----BEGIN PRIVATE KEY-----")[2].partition("-----END")[0]
+    return key.split()
+
+
+def pages(port: int) -> dict[str, str]:
+    """What Spark shows of itself: its REST interface and its pages."""
+    root = f"http://127.0.0.1:{port}"
+
+    def get(path: str) -> str:
+        with urlopen(root + path, timeout=20) as answer:
+            text: str = answer.read().decode()
+            return text
+
+    [application] = json.loads(get("/api/v1/applications"))
+    rest = f"/api/v1/applications/{application['id']}"
+    plans = "sql?details=true&planDescription=true&length=1000"
+    details = [f"{rest}/{path}" for path in ("environment", plans, "jobs", "stages", "executors")]
+    return {path: get(path) for path in [*details, "/environment/", "/SQL/", "/SQL/execution/?id=0", "/StreamingQuery/", "/stages/"]}
+
+
+def worked_off(broker: Secured, alive: Callable[[], bool]) -> None:
+    """Wait until every service has done its part of what was sent."""
+    deadline = time.monotonic() + 100
+    while True:
+        stages = [counts.of(broker.settings, get("ztf"), name) for name in SERVICES]
+        if stages[0].taken == ALERTS and stages[-1].taken and not any(stage.lag for stage in stages):
+            return
+        assert alive()
+        assert time.monotonic() < deadline, stages
+        time.sleep(0.2)
+
+
+@pytest.fixture(scope="module")
+def shown(secured: Secured) -> dict[str, str]:
+    """A night through the services; all that others could see of them while they run, and of what they leave."""
+    settings = secured.settings
+    secured.run("start", "simulator", "--night", NIGHT)
+    # This one is not used: who is shown it would be shown one that is.
+    service = secured.open("start", *SERVICES, "--simulator", FINK_KAFKA__INPUT__KEY_PASSWORD=VARIABLE_MARK)
+    try:
+        worked_off(secured, lambda: service.poll() is None)
+        found = pages(secured.ui)
+        server = processes.find(settings, kafka.NAME)
+        assert server is not None
+        family = psutil.Process(service.pid).children(recursive=True)
+        assert {"java", "python"} <= {one.name().rstrip(".0123456789") for one in family}
+        others = [*family, psutil.Process(server.pid)]
+        found["ps"] = "\n".join(" ".join(one.cmdline()) for one in [psutil.Process(service.pid), *others])
+        # What a process was started with stays in its own environment; its children must not have it.
+        found["environments"] = "\n".join(str(one.environ()) for one in others)
+        assert VARIABLE_MARK in psutil.Process(service.pid).environ().values()
+    finally:
+        service.terminate()
+        out, err = service.communicate(timeout=60)
+    assert (service.returncode, err) == (0, "")
+    return found | {"output": out}
+
+
+def test_no_secret_is_seen(secured: Secured, shown: dict[str, str]):
+    folder = kafka_security.folder(secured.settings)
+    keys = [line for name in (kafka_security.SERVER, kafka_security.KEY) for line in key_lines(folder / name)]
+    secrets = [MARK, VARIABLE_MARK, *keys]
+    assert len(secrets) >= 6
+    files = [path for path in secured.settings.root.rglob("*") if path.is_file() and folder not in path.parents]
+    assert {"stream2raw.log", "kafka.log", "server.properties", "metadata"} <= {path.name for path in files}
+    shown |= {str(path): path.read_bytes().decode("latin-1") for path in files}
+    assert [(where, secret) for where, text in shown.items() for secret in secrets if secret in text] == []
+    # Where a secret would be, there is something to see.
+    assert "spark.redaction.regex" in next(text for path, text in shown.items() if path.endswith("/environment"))
+    assert '"planDescription" : "== Physical Plan' in next(text for path, text in shown.items() if "/sql?" in path)
+    assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_every_alert_has_come_through(secured: Secured, shown: dict[str, str], spark: SparkSession):
+    settings, sent = secured.settings, sorted(simulator.ids(secured.settings, NIGHT))
+    raw = [file for file in parquet.committed(settings.raw) if file.partition["status"] == "ok"]
+    assert sorted(one for table in parquet.read(raw, ["candid"]) for one in table["candid"].to_pylist()) == sent
+    state = secured.status()
+    assert (state["ok"], state["services"]["stream2raw"]["lag"]) == (True, 0)
+    # Spark in one batch, every way that the services do not take.
+    ends = [("SASL_PLAINTEXT", "SCRAM-SHA-256"), ("SASL_SSL", "SCRAM-SHA-256"), ("SSL", "SCRAM-SHA-512")]
+    for protocol, mechanism in ends:
+        end = secured.end(security_protocol=protocol, sasl_mechanism=mechanism)
+        assert client.message_counts(end, [TOPIC]) == {TOPIC: ALERTS}
+        assert spark.read.format("kafka").options(**end.spark).option("subscribe", TOPIC).load().count() == ALERTS
+
+
+def test_fink_client_reads_its_topics(secured: Secured, shown: dict[str, str]):
+    """With the settings of fink_client.consumer for a user name."""
+    login = {"security.protocol": "sasl_plaintext", "sasl.mechanism": "SCRAM-SHA-512", "sasl.username": "fink user"}
+    servers = secured.end(security_protocol="SASL_PLAINTEXT").servers
+    topics = [f"fink_{name}_ztf" for name in secured.settings.distribution.filters]
+    expected = client.message_counts(secured.end(), topics)
+    assert sum(expected.values()) > 0
+    reading = {"bootstrap.servers": servers, "group.id": "user", "auto.offset.reset": "earliest"}
+    consumer = Consumer(login | reading | {"sasl.password": PASSWORD})
+    try:
+        consumer.subscribe(topics)
+        messages = consumer.consume(sum(expected.values()), timeout=30)
+    finally:
+        consumer.close()
+    assert [message.error() for message in messages if message.error()] == []
+    assert Counter(message.topic() for message in messages) == Counter(expected)
+
+
+def test_nobody_else_comes_in(secured: Secured):
+    good = secured.end()
+    for bad in (replace(good, password=SecretStr("wrong")), replace(good, username="nobody")):
+        refused = rf"Kafka at {good} does not let {bad.username}, SCRAM-SHA-512 in: .*invalid credentials"
+        with pytest.raises(ServerUnavailable, match=refused):
+            client.wait_for(bad, 2, "Kafka")
+    with pytest.raises(ServerUnavailable, match=r"does not let .* in: .*certificate verify failed"):
+        client.wait_for(replace(good, ca=""), 2, "Kafka")
+    # Each other listener, the controller's too, wants a certificate.
+    server = processes.find(secured.settings, kafka.NAME)
+    assert server is not None
+    listening = {one.laddr.port for one in psutil.Process(server.pid).net_connections() if one.status == psutil.CONN_LISTEN}
+    known = {int(secured.end(security_protocol=name).servers.partition(":")[2]) for name in ("SASL_SSL", "SASL_PLAINTEXT")}
+    assert len(listening - known) == 2
+    trust = ssl.create_default_context(cafile=str(kafka_security.folder(secured.settings) / kafka_security.CA))
+    for port in listening - known:
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as plain, pytest.raises(ssl.SSLError, match="certificate"):
+            trust.wrap_socket(plain, server_hostname="127.0.0.1").recv(1)
+
+
+def test_a_wrong_password_is_one_line(secured: Secured):
+    secured.conf.with_name("password").write_text("wrong")
+    try:
+        service = secured.open("start", "stream2raw", "--simulator", "--once")
+        _, err = service.communicate(timeout=40)
+    finally:
+        secured.configure(TOPIC)
+    assert service.returncode == 3
+    assert err.count("\n") == 1
+    assert err.startswith("fink: Kafka at 127.0.0.1:")
+    assert "does not let fink user, SCRAM-SHA-512 in" in err
+
+
+def test_with_and_without_security_are_not_mixed_up(secured: Secured, settings: Settings, kafka_server: processes.Running):
+    assert kafka.start(secured.settings) == processes.find(secured.settings, kafka.NAME)
+    embedded = settings.kafka.embedded.model_copy(update={"secure": True})
+    with pytest.raises(FinkError, match="runs already, without security: fink stop kafka"):
+        kafka.start(settings.model_copy(update={"kafka": settings.kafka.model_copy(update={"embedded": embedded})}))
+    with pytest.raises(ConfigError, match="security_protocol is SASL_SSL, but Kafka runs without: fink stop kafka"):
+        kafka.connection(settings, KafkaEnd(security_protocol="SASL_SSL"))
+
+
+def test_alerts_and_logins_are_kept_over_a_restart(secured: Secured):
+    """Last: its ports change."""
+    before = (kafka_security.folder(secured.settings) / kafka_security.CA).read_text()
+    secured.run("stop", "kafka")
+    secured.conf.with_name("password").write_text(f"another {MARK}")
+    secured.run("start", "kafka", "--secure")
+    assert client.message_counts(secured.end(security_protocol="SASL_PLAINTEXT"), [TOPIC]) == {TOPIC: ALERTS}
+    assert secured.end().password.get_secret_value() == f"another {MARK}"
+    assert secured.end().ca == before
