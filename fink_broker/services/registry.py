@@ -56,6 +56,7 @@ def _stream(name: str, description: str, *needs: Need) -> ServiceEntry:
 BUILTIN = (
     ServiceEntry("kafka", "Kafka on this machine, for those who have no cluster", "server", "fink_broker.infra.kafka"),
     ServiceEntry("hbase", "HBase on this machine, for those who have no cluster", "server", "fink_broker.infra.hbase"),
+    ServiceEntry("registry", "a schema registry on this machine, for alerts that come without", "server", "fink_broker.infra.registry"),
     ServiceEntry("simulator", "sends a night made from real alerts to the local Kafka", "task", "fink_broker.services.simulator"),
     _stream("stream2raw", "alerts from the telescope's Kafka to Parquet raw", "kafka-input"),
     _stream("raw2science", "quality cuts, repeats dropped, science modules; to Parquet science"),

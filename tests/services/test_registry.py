@@ -47,7 +47,7 @@ def test_services_of_ones_own_come_last():
 @pytest.mark.parametrize(
     ("name", "hint"),
     [
-        ("archiv", "did you mean 'archive'? known: kafka, hbase, simulator, "),
+        ("archiv", "did you mean 'archive'? known: kafka, hbase, registry, simulator, "),
         ("countr", "did you mean 'counter'?"),
         ("zzz", "'zzz'; known: kafka"),
     ],
