@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -11,10 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import fastavro
 import psutil
 import pytest
 
 from fink_broker.config import SchemaRegistry, Settings
+from fink_broker.connectors import schemas
 from fink_broker.errors import ServerUnavailable
 from fink_broker.infra import processes, registry
 
@@ -35,7 +38,7 @@ def home(tmp_path: Path) -> Iterator[Settings]:
     processes.stop(settings, registry.NAME, say=quiet)
 
 
-def ask(url: str, body: dict[str, str] | None = None) -> Any:
+def ask(url: str, body: dict[str, Any] | None = None) -> Any:
     data = json.dumps(body).encode() if body else None
     request = urllib.request.Request(url, data, {"Content-Type": "application/vnd.schemaregistry.v1+json"})
     with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=10) as answer:
@@ -78,3 +81,28 @@ def test_one_that_ends_while_it_starts_points_to_its_log(home: Settings) -> None
     with pytest.raises(ServerUnavailable, match=r"the schema registry ended while it started; its log is .*/log/registry\.log"):
         registry.start(home.model_copy(update={"registry": SchemaRegistry(port=0, heap="1")}))
     assert processes.all_running(home) == []
+
+
+def test_schemas_are_read_from_it_by_their_id(home: Settings) -> None:
+    registry.start(home)
+    subjects = f"{registry.address(home)}/subjects"
+    point = '{"type": "record", "name": "point", "namespace": "t", "fields": [{"name": "ra", "type": "double"}]}'
+    alert = '{"type": "record", "name": "alert", "namespace": "t", "fields": [{"name": "now", "type": "t.point"}]}'
+    ask(f"{subjects}/point/versions", {"schema": point})
+    whole = ask(f"{subjects}/alert/versions", {"schema": SCHEMA})["id"]
+    reference = {"name": "t.point", "subject": "point", "version": 1}
+    in_parts = ask(f"{subjects}/parts%20of%2Fone/versions", {"schema": alert, "references": [reference]})["id"]
+
+    known = schemas.source("local", home).known()
+    assert sorted(json.loads(text)["name"].removeprefix("t.") for text in known.values()) == ["alert", "alert", "point"]
+    source = schemas.source(registry.address(home), home)
+    assert json.loads(source.by_id(whole) or "") == json.loads(SCHEMA)
+    schema = json.loads(source.by_id(in_parts) or "")
+    data = io.BytesIO()
+    fastavro.schemaless_writer(data, schema, {"now": {"ra": 1.5}})
+    assert fastavro.schemaless_reader(io.BytesIO(data.getvalue()), schema, None) == {"now": {"ra": 1.5}}
+    assert source.by_id(4_000_000_000) is None
+    processes.stop(home, registry.NAME, say=quiet)
+    assert source.by_id(whole) is not None  # an id means the same for ever
+    with pytest.raises(ServerUnavailable, match="does not answer"):
+        source.known()
