@@ -206,7 +206,7 @@ def test_schemas_that_a_registry_keeps_apart_are_brought_together(fake: FakeRegi
             200,
             b"<html>",
             ConfigError,
-            "<url>/schemas/ids/1 does not answer as a schema registry does: check the URL in [kafka.input] schemas",
+            "<url>/schemas/ids/1 does not answer as a schema registry does: check the URL",
         ),
     ],
 )
