@@ -119,6 +119,13 @@ class HBase(Section):
     batch_cells: Count = 20_000
 
 
+class SchemaRegistry(Section):
+    """The embedded schema registry (``fink start registry``)."""
+
+    port: Port = 8081
+    heap: str = "256m"
+
+
 class Spark(Section):
     """The Spark application of the services."""
 
@@ -213,6 +220,7 @@ class Settings(Section):
     survey: str = "ztf"
     kafka: Kafka = Kafka()
     hbase: HBase = HBase()
+    registry: SchemaRegistry = SchemaRegistry()
     spark: Spark = Spark()
     wait: Wait = Wait()
     stream2raw: Stream2raw = Stream2raw()

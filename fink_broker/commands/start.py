@@ -91,6 +91,8 @@ def _log(entries: Sequence[ServiceEntry], settings: Settings) -> Path:
 
 def _start_servers(entries: Sequence[ServiceEntry], settings: Settings) -> None:
     """Start servers side by side; one that runs already prints where it is."""
+    for entry in entries:
+        SERVERS[entry.name].prepare()
     before = {entry.name: processes.find(settings, entry.name) for entry in entries}
     with ThreadPoolExecutor() as pool:
         started = {entry.name: pool.submit(SERVERS[entry.name].start, settings) for entry in entries}

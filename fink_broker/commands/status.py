@@ -60,7 +60,7 @@ def status(settings: Settings, night: str | None = None) -> dict[str, Any]:
     survey = surveys.get(settings.survey)
     services = {}
     for entry in registry.known(settings).values():
-        if entry.kind != "stream":
+        if entry.kind != "stream" or not entry.counted:
             continue
         running = processes.find(settings, entry.name)
         count = counts.of(settings, survey, entry.name, night)

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, reduce
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlparse
 
 import pyarrow as pa
@@ -157,7 +158,8 @@ class File:
             for number in range(row_group.num_columns):
                 chunk = row_group.column(number)
                 if chunk.path_in_schema == column and chunk.statistics is not None and chunk.statistics.has_min_max:
-                    yield int(chunk.statistics.max)
+                    highest: Any = chunk.statistics.max
+                    yield int(highest)
 
 
 def committed(folder: Path) -> list[File]:

@@ -11,7 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,8 @@ from xml.sax.saxutils import quoteattr
 from fink_broker.errors import FinkError
 
 CLASS_PATHS = ("spark", "kafka", "hbase")
+# One archive of many jars each, large and needed by few: fetched at its first use, not by the set-up.
+ARCHIVES = ("registry",)
 LOCK = Path(__file__).with_name("jars.lock")
 WANTED = Path(__file__).with_name("ivy.xml")
 
@@ -32,7 +34,7 @@ Run = Callable[[list[str]], int]
 
 @dataclass(frozen=True)
 class Jar:
-    """One line of the lock: a jar of Maven Central and the class path that it is for."""
+    """One line of the lock: a jar (or archive of jars) of Maven Central and the class path that it is for."""
 
     class_path: str
     org: str
@@ -43,7 +45,11 @@ class Jar:
     @property
     def path(self) -> Path:
         """Where it lies: folder of the class path and file name."""
-        return Path(self.class_path) / f"{self.name}-{self.rev}.jar"
+        return Path(self.class_path) / f"{self.name}-{self.rev}{_suffix(self.class_path)}"
+
+
+def _suffix(class_path: str) -> str:
+    return ".tar.gz" if class_path in ARCHIVES else ".jar"
 
 
 def setup() -> Path:
@@ -57,8 +63,8 @@ def folder(name: str) -> Path:
     return setup() / "jars" / name
 
 
-def read_lock(path: Path = LOCK) -> list[Jar]:
-    """The jars that the lock names.
+def read_lock(path: Path = LOCK, of: Sequence[str] = CLASS_PATHS) -> list[Jar]:
+    """The jars that the lock names for some class paths.
 
     Raises
     ------
@@ -70,10 +76,10 @@ def read_lock(path: Path = LOCK) -> list[Jar]:
         fields = line.split()
         if not fields or line.startswith("#"):
             continue
-        if len(fields) != 5 or fields[0] not in CLASS_PATHS or len(fields[4]) != 64:
+        if len(fields) != 5 or fields[0] not in (*CLASS_PATHS, *ARCHIVES) or len(fields[4]) != 64:
             raise FinkError(f"{path}:{number}: not a line of the lock; make it anew with python -m fink_broker.infra.jars lock")
         jars.append(Jar(*fields))
-    return jars
+    return [jar for jar in jars if jar.class_path in of]
 
 
 def sha256(path: Path) -> str:
@@ -154,14 +160,20 @@ def _module(jars: Iterable[Jar]) -> str:
     """An Ivy module that names each jar by itself: nothing is left to resolve."""
     lines = [
         f"<dependency org={quoteattr(jar.org)} name={quoteattr(jar.name)} rev={quoteattr(jar.rev)}"
-        f' conf="{jar.class_path}->default" transitive="false"/>'
+        f' conf="{jar.class_path}->default" transitive="false">{_artifact(jar)}</dependency>'
         for jar in jars
     ]
-    confs = "".join(f'<conf name="{name}"/>' for name in CLASS_PATHS)
+    confs = "".join(f'<conf name="{name}"/>' for name in (*CLASS_PATHS, *ARCHIVES))
     return (
-        '<ivy-module version="2.0"><info organisation="fink" module="jars"/>'
+        '<ivy-module version="2.0" xmlns:m="http://ant.apache.org/ivy/maven"><info organisation="fink" module="jars"/>'
         f"<configurations>{confs}</configurations>\n<dependencies>\n" + "\n".join(lines) + "\n</dependencies></ivy-module>\n"
     )
+
+
+def _artifact(jar: Jar) -> str:
+    if jar.class_path not in ARCHIVES:
+        return ""
+    return f'<artifact name={quoteattr(jar.name)} type="tar.gz" ext="tar.gz" m:classifier="all"/>'
 
 
 def _settings(cache: Path, options: str) -> str:
@@ -187,7 +199,7 @@ def _ivy(settings: Path, module: Path, pattern: str) -> list[str]:
     if not found:
         raise FinkError(f"PySpark in {setup() / 'venv'} has no Ivy: remove that folder and run again")
     flags = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xmx256m"]
-    main = ["org.apache.ivy.Main", "-settings", str(settings), "-ivy", str(module), "-confs", *CLASS_PATHS]
+    main = ["org.apache.ivy.Main", "-settings", str(settings), "-ivy", str(module), "-confs", *CLASS_PATHS, *ARCHIVES]
     return [java, *flags, "-cp", str(found[-1]), *main, "-retrieve", pattern]
 
 
@@ -200,9 +212,9 @@ def make_lock(work: Path, run: Run) -> str:
     if run(_ivy(work / "settings.xml", WANTED, pattern)):
         raise FinkError("Ivy could not resolve ivy.xml: see above")
     lines = ["# Made from ivy.xml by: python -m fink_broker.infra.jars lock", "# class path, organisation, name, revision, SHA-256"]
-    for name in CLASS_PATHS:
-        for path in sorted((work / "lib" / name).glob("*.jar")):
-            lines.append(" ".join([name, *path.stem.split("#"), sha256(path)]))
+    for name in (*CLASS_PATHS, *ARCHIVES):
+        for path in sorted((work / "lib" / name).glob(f"*{_suffix(name)}")):
+            lines.append(" ".join([name, *path.name.removesuffix(_suffix(name)).split("#"), sha256(path)]))
     return "\n".join(lines) + "\n"
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from fink_broker.config import Settings
-from fink_broker.infra import hbase, kafka
+from fink_broker.infra import hbase, kafka, registry
 from fink_broker.infra.processes import Running
 
 
@@ -22,11 +22,14 @@ class Server:
         One line for the help.
     start : callable
         Starts it and waits until it answers; returns the running one if there is one.
+    prepare : callable
+        Fetches what is missing of it; quick where nothing is. `start` does it too, but Ctrl-C reaches only the main thread.
     """
 
     name: str
     description: str
     start: Callable[[Settings], Running]
+    prepare: Callable[[], object] = lambda: None
 
 
 SERVERS = {
@@ -34,5 +37,6 @@ SERVERS = {
     for server in (
         Server(kafka.NAME, kafka.DESCRIPTION, kafka.start),
         Server(hbase.NAME, hbase.DESCRIPTION, hbase.start),
+        Server(registry.NAME, registry.DESCRIPTION, registry.start, registry.application),
     )
 }

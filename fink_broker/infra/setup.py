@@ -14,14 +14,13 @@ import shutil
 import signal
 import sys
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
 from fink_broker.errors import FinkError
 from fink_broker.infra import jars
-from fink_broker.infra.setup_steps import Progress, Runner, explain
+from fink_broker.infra.setup_steps import Progress, Runner, explain, together
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -67,8 +66,7 @@ class Setup:
         FinkError
             One line that says what to do; what pip or Ivy said is in the log.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with self._locked() as lock:
+        with self.locked() as lock:
             if self.is_ready(tests):
                 return
             self._check_room()
@@ -86,7 +84,9 @@ class Setup:
             _write(self.folder / "stamp", self.wanted(tests))
 
     @contextmanager
-    def _locked(self) -> Iterator[IO[str]]:
+    def locked(self) -> Iterator[IO[str]]:
+        """Hold the right to change the installation; a second process waits here, and says so."""
+        self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / "lock").open("w", encoding="utf-8") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -102,7 +102,7 @@ class Setup:
             raise FinkError(f"{self.folder}: {room}: free some, or set FINK_SETUP to a folder on another disk")
 
     def _steps(self, tests: bool, runner: Runner) -> None:
-        progress = Progress(self.log, 1.0 if sys.stderr.isatty() else 15.0)
+        progress = Progress(self.log)
         print(f"Fink sets itself up in {self.folder}, once: minutes, 1.1 GB (details: setup.log there)", file=sys.stderr, flush=True)
         if not self._venv_fits(tests):
             self._make_venv(runner)
@@ -117,16 +117,7 @@ class Setup:
             if tests:
                 self._install(runner, progress, "packages of the tests", "tests")
 
-        with ThreadPoolExecutor(2) as pool:
-            tasks = [pool.submit(spark_and_jars), pool.submit(packages)]
-            try:
-                progress.wait(tasks)
-                failed = [error for task in tasks if task.done() and (error := task.exception())]
-                if failed:
-                    raise failed[0]
-            except BaseException:
-                runner.stop()
-                raise
+        together(runner, progress, spark_and_jars, packages)
 
     def _venv_fits(self, tests: bool) -> bool:
         """Whether there is an environment, whole or begun, that is made from the present lock files."""

@@ -9,7 +9,8 @@ import subprocess
 import sys
 import threading
 import time
-from concurrent.futures import Future
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -43,7 +44,7 @@ class Progress:
     """
 
     log: Path
-    every: float
+    every: float = field(default_factory=lambda: 1.0 if sys.stderr.isatty() else 15.0)
     started: float = field(default_factory=time.monotonic)
 
     def done(self, text: str) -> None:
@@ -78,7 +79,7 @@ class Runner:
     """
 
     def __init__(self, log: Path, lock: IO[str]) -> None:
-        self._log = log
+        self.log = log
         self._lock = lock
         self._children: set[subprocess.Popen[bytes]] = set()
         self._guard = threading.Lock()
@@ -86,7 +87,7 @@ class Runner:
 
     def __call__(self, command: list[str]) -> int:
         """Run a command; its exit code."""
-        with self._log.open("ab") as log, self._guard:
+        with self.log.open("ab") as log, self._guard:
             if self._stopped:
                 return 1
             log.write(f"\n$ {' '.join(command)}\n".encode())
@@ -117,7 +118,21 @@ class Runner:
 
     def _environment(self) -> dict[str, str]:
         kept = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "PYTHONHOME", "PIP_TARGET", "PIP_PREFIX")}
-        return kept | {"TMPDIR": str(self._log.parent / "tmp"), "PIP_USER": "0", "PIP_NO_INPUT": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+        return kept | {"TMPDIR": str(self.log.parent / "tmp"), "PIP_USER": "0", "PIP_NO_INPUT": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+
+
+def together(runner: Runner, progress: Progress, *steps: Callable[[], None]) -> None:
+    """Take steps side by side; if one fails, or the user interrupts, all that runs is ended."""
+    with ThreadPoolExecutor(len(steps)) as pool:
+        tasks = [pool.submit(step) for step in steps]
+        try:
+            progress.wait(tasks)
+            failed = [error for task in tasks if task.done() and (error := task.exception())]
+            if failed:
+                raise failed[0]
+        except BaseException:
+            runner.stop()
+            raise
 
 
 def explain(log: Path, what: str) -> str:

@@ -28,6 +28,8 @@ class ServiceEntry:
         Module, or file of one's own; it has `start(context)` (a stream) or `run(settings, night)` (a task).
     needs : tuple of str
         Servers that must answer before it starts.
+    counted : bool
+        Whether what goes in and comes out of it is counted (`fink status`).
     """
 
     name: str
@@ -35,6 +37,7 @@ class ServiceEntry:
     kind: Literal["stream", "task", "server"]
     source: str = ""
     needs: tuple[Need, ...] = ()
+    counted: bool = True
 
     def module(self) -> Any:
         """The module that holds it.
@@ -48,19 +51,21 @@ class ServiceEntry:
         return load_module(self.source)
 
 
-def _stream(name: str, description: str, *needs: Need) -> ServiceEntry:
-    return ServiceEntry(name, description, "stream", f"fink_broker.services.{name}", needs)
+def _stream(name: str, description: str, *needs: Need, counted: bool = True) -> ServiceEntry:
+    return ServiceEntry(name, description, "stream", f"fink_broker.services.{name}", needs, counted)
 
 
 # In the order of the pipeline.
 BUILTIN = (
     ServiceEntry("kafka", "Kafka on this machine, for those who have no cluster", "server", "fink_broker.infra.kafka"),
     ServiceEntry("hbase", "HBase on this machine, for those who have no cluster", "server", "fink_broker.infra.hbase"),
+    ServiceEntry("registry", "a schema registry on this machine, for alerts that come without", "server", "fink_broker.infra.registry"),
     ServiceEntry("simulator", "sends a night made from real alerts to the local Kafka", "task", "fink_broker.services.simulator"),
     _stream("stream2raw", "alerts from the telescope's Kafka to Parquet raw", "kafka-input"),
     _stream("raw2science", "quality cuts, repeats dropped, science modules; to Parquet science"),
     _stream("distribution", "filters; one Kafka topic each for their users", "kafka-output"),
     _stream("archive", "science alerts into the HBase tables", "hbase"),
+    _stream("checkstream", "how much comes in from Kafka, how fast, how large; decodes nothing", "kafka-input", counted=False),
 )
 
 

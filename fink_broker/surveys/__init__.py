@@ -99,6 +99,7 @@ class Survey:
         How alerts come over the wire: each in an Avro container with its schema, with the id of a schema in a registry, or bare.
     schemas : Path
         Folder of the known writer schemas, one ``<version>.avsc`` each; they say which columns there are before the first alert.
+        It may be missing where they come from elsewhere, see `connectors.schemas`.
     alert_id, object_id : str
         Columns that identify one alert and one object in the sky.
     time : str

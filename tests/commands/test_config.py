@@ -79,7 +79,7 @@ def test_check_of_the_default(capsys: pytest.CaptureFixture[str]):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("survey = 'sdss'", "unknown survey 'sdss'; known: ztf"),
+        ("survey = 'sdss'", "unknown survey 'sdss'; known: rubin, ztf"),
         ("[raw2science]\nmodules = ['gcv']", "unknown science module 'gcv', did you mean 'gcvs'"),
         ("[distribution]\nfilters = ['brigth']", "unknown filter 'brigth', did you mean 'bright'"),
         ("[[services]]\nname = 'mine'\nfile = '/nowhere/mine.py'", "there is no file /nowhere/mine.py"),

@@ -50,7 +50,7 @@ def test_wrong_usage_is_one_line(home: Settings, argv: list[str], message: str):
 
 
 def test_an_unknown_survey_is_said_before_anything_starts(home: Settings):
-    with pytest.raises(ConfigError, match="unknown survey 'sdss'; known: ztf"):
+    with pytest.raises(ConfigError, match="unknown survey 'sdss'; known: rubin, ztf"):
         start.main(["raw2science", "-s", "sdss"])
     assert processes.all_running(home) == []
 

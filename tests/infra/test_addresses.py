@@ -7,7 +7,7 @@ import pytest
 
 from fink_broker.config import HBase, KafkaEnd, Settings
 from fink_broker.errors import ConfigError, ServerUnavailable
-from fink_broker.infra import hbase, java, kafka
+from fink_broker.infra import hbase, java, kafka, registry
 from fink_broker.infra.servers import SERVERS
 
 
@@ -33,10 +33,16 @@ def test_servers_that_do_not_run_say_how_to_start_them(home: Settings) -> None:
         kafka.connection(home, KafkaEnd())
     with pytest.raises(ServerUnavailable, match="fink start hbase"):
         hbase.address(home)
+    with pytest.raises(ServerUnavailable, match="fink start registry"):
+        registry.address(home)
 
 
 def test_servers_by_name() -> None:
-    assert {name: server.start for name, server in SERVERS.items()} == {"kafka": kafka.start, "hbase": hbase.start}
+    assert {name: server.start for name, server in SERVERS.items()} == {
+        "kafka": kafka.start,
+        "hbase": hbase.start,
+        "registry": registry.start,
+    }
     assert all(server.description for server in SERVERS.values())
 
 

@@ -36,6 +36,7 @@ def a_jar(name: str, class_path: str = "kafka", rev: str = "1.0") -> Jar:
 
 
 JARS = [a_jar("a", "spark"), *(a_jar(name) for name in "bcdefg"), a_jar("b", "hbase", "2.0")]
+ARCHIVE = a_jar("r", "registry", "3.0.9")
 
 
 class Ivy:
@@ -88,7 +89,8 @@ def test_lock_of_the_jars_holds_what_is_wanted() -> None:
         (entry.attrib["conf"].removesuffix("->default"), entry.attrib["org"], entry.attrib["name"], entry.attrib["rev"])
         for entry in ET.parse(jars.WANTED).iter("dependency")
     }
-    assert wanted <= {(jar.class_path, jar.org, jar.name, jar.rev) for jar in locked}
+    [registry] = jars.read_lock(of=("registry",))
+    assert wanted <= {(jar.class_path, jar.org, jar.name, jar.rev) for jar in [*locked, registry]}
 
 
 @pytest.mark.parametrize("name", ["requirements", "requirements-test"])
@@ -181,14 +183,16 @@ def test_check_names_what_is_wrong(home: Path, monkeypatch: pytest.MonkeyPatch, 
 def test_a_new_lock_is_made_from_what_ivy_resolved(home: Path) -> None:
     def resolve(command: list[str]) -> int:
         assert command[command.index("-ivy") + 1] == str(jars.WANTED)
-        for jar in JARS:
-            place = home / "work" / "lib" / jar.class_path / f"{jar.org}#{jar.name}#{jar.rev}.jar"
+        for jar in [*JARS, ARCHIVE]:
+            suffix = "tar.gz" if jar is ARCHIVE else "jar"
+            place = home / "work" / "lib" / jar.class_path / f"{jar.org}#{jar.name}#{jar.rev}.{suffix}"
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_bytes(content(jar))
         return 0
 
     (home / "lock").write_text(jars.make_lock(home / "work", resolve))
     assert sorted(jars.read_lock(home / "lock"), key=str) == sorted(JARS, key=str)
+    assert jars.read_lock(home / "lock", jars.ARCHIVES) == [ARCHIVE]
 
 
 class Machine:
@@ -395,7 +399,7 @@ def test_stop_ends_what_runs_and_starts_no_more(tmp_path: Path) -> None:
     log = tmp_path / "setup.log"
     with (tmp_path / "lock").open("w") as lock:
         runner = setup_steps.Runner(log, lock)
-        with setup.ThreadPoolExecutor(1) as pool:
+        with setup_steps.ThreadPoolExecutor(1) as pool:
             task = pool.submit(runner, [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(60)"])
             wait_until(lambda: log.exists() and "\nup\n" in log.read_text(), "it did not start")
             runner.stop()
@@ -417,7 +421,7 @@ def test_progress_shows_what_is_being_done(tmp_path: Path, capsys: pytest.Captur
     log = tmp_path / "setup.log"
     log.write_text("$ pip\nCollecting x\n  Downloading https://mirror/packages/pyspark-4.0.2.tar.gz (434.2 MB)\nnoise\n")
     progress = setup_steps.Progress(log, 0.1)
-    with setup.ThreadPoolExecutor(1) as pool:
+    with setup_steps.ThreadPoolExecutor(1) as pool:
         progress.wait([pool.submit(time.sleep, 0.5)])
     progress.done("PySpark")
     lines = capsys.readouterr().err.splitlines()

@@ -24,6 +24,8 @@ def test_services_are_in_the_order_of_the_pipeline():
         "distribution": ("kafka-output",),
         "archive": ("hbase",),
     }
+    assert registry.find(["checkstream"], Settings())[0].needs == ("kafka-input",)
+    assert [entry.name for entry in registry.known(OWN).values() if not entry.counted] == ["checkstream"]
 
 
 def test_each_has_a_line_of_help_and_a_module_that_starts_it():
@@ -47,7 +49,7 @@ def test_services_of_ones_own_come_last():
 @pytest.mark.parametrize(
     ("name", "hint"),
     [
-        ("archiv", "did you mean 'archive'? known: kafka, hbase, simulator, "),
+        ("archiv", "did you mean 'archive'? known: kafka, hbase, registry, simulator, "),
         ("countr", "did you mean 'counter'?"),
         ("zzz", "'zzz'; known: kafka"),
     ],
@@ -58,7 +60,7 @@ def test_an_unknown_name_lists_the_known_ones(name: str, hint: str):
     message = str(raised.value)
     assert message.startswith(f"unknown service '{name}'; ")
     assert hint in message
-    assert message.endswith("archive, counter, alarm")
+    assert message.endswith("archive, checkstream, counter, alarm")
     assert raised.value.exit_code == 2
 
 

@@ -1,0 +1,42 @@
+"""The Vera C. Rubin Observatory's survey (LSST): decoded to raw, alerts of versions 7 to 11.
+
+Its schemas are not part of this project, because those that are published are under the GPL: they come from Rubin's registry, or from a
+folder such as that of the package lsst-alert-packet.
+"""
+
+from pathlib import Path
+
+from fink_broker.surveys import Survey
+
+# Exposures are timed in TAI, which has been this far ahead of UTC since 2017-01-01 (IERS Bulletin C): no leap second has come since.
+_UTC = "(diaSource.midpointMjdTai - 37D / 86400D)"
+
+_CUTOUTS = ("cutoutScience", "cutoutTemplate", "cutoutDifference")
+
+SURVEY = Survey(
+    name="rubin",
+    form="confluent",
+    schemas=Path(__file__).parent / "schemas",
+    # At the top level it is called alertId up to version 7, diaSourceId since 8: in the detection it always has this name.
+    alert_id="diaSource.diaSourceId",
+    # Null where the detection was matched with a known object of the solar system.
+    object_id="diaSource.diaObjectId",
+    time=f"{_UTC} + 2400000.5D",
+    # day_obs of Rubin (SITCOMTN-032): the date of UTC less 12 hours, so that no night in Chile has two; MJD 40587 is 1970-01-01.
+    night=f"date_format(date_from_unix_date(cast(floor({_UTC} - 0.5D) - 40587 as int)), 'yyyyMMdd')",
+    checks={
+        "diaSourceId is missing or not positive": "diaSource.diaSourceId > 0",
+        "diaObjectId is negative": "coalesce(diaSource.diaObjectId, 0) >= 0",
+        "ssObjectId is negative": "coalesce(diaSource.ssObjectId, 0) >= 0",
+        # MJD 55197 is 2010-01-01, before the images that rehearsals are made from; MJD 88069 is 2100-01-01.
+        "midpointMjdTai is out of range": "diaSource.midpointMjdTai between 55197 and 88069",
+        "ra is out of range": "diaSource.ra >= 0 and diaSource.ra < 360",
+        "dec is out of range": "diaSource.dec between -90 and 90",
+        # FITS files begin with this keyword (FITS standard 4.0, section 4.4.1.1).
+        **{f"{name} is not a FITS file": f"coalesce(startswith({name}, cast('SIMPLE  =' as binary)), true)" for name in _CUTOUTS},
+    },
+    quality={},
+    current="diaSource",
+    history="prvDiaSources",
+    cutouts=_CUTOUTS,
+)
