@@ -73,6 +73,7 @@ class KafkaInput(KafkaEnd):
     section: ClassVar[str] = "kafka.input"
 
     topics: str = "ztf_.*"
+    form: Literal["container", "confluent", "schemaless"] | None = None
     schemas: str = "local"
     starting_offsets: Literal["earliest", "latest"] = "earliest"
 

@@ -22,8 +22,7 @@ from pyspark.sql.streaming.listener import (
 )
 from pyspark.sql.streaming.query import StreamingQuery
 
-from fink_broker.connectors import kafka
-from fink_broker.infra.kafka import address
+from fink_broker.services import telescope
 from fink_broker.services.context import Context, trigger
 
 NAME = "checkstream"
@@ -158,13 +157,11 @@ def _say(line: str) -> None:
 def start(context: Context) -> StreamingQuery:
     """Start the query: from now on, or with `once` over all that Kafka holds; nothing is remembered for the next time."""
     settings, options = context.settings, context.options
-    source = settings.kafka.input
-    servers, topics = ("local", settings.simulator.topic) if options.simulator else (source.servers, source.topics)
     # A session of its own: what is set here is not for the other services of the application, and their batches are not reported.
     spark = context.spark.newSession()
     spark.conf.set("spark.sql.streaming.noDataProgressEventInterval", round(_EVERY_S * 1000))
     spark.streams.addListener(Reporter(_say))
-    messages = kafka.stream(spark, address(settings, servers), topics, "earliest" if options.once else "latest", _MOST)
+    messages = telescope.stream(context, "earliest" if options.once else "latest", _MOST, spark)
     size = F.coalesce(F.length("value"), F.lit(0))
     measured = messages.select(size.alias("size")).observe(_OBSERVED, F.sum("size").alias("size"), F.max("size").alias("largest"))
     shutil.rmtree(settings.checkpoint(NAME), ignore_errors=True)

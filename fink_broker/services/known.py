@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict
 from fink_broker.config import Settings
 from fink_broker.connectors import avro
 from fink_broker.surveys import Survey
-from fink_broker.transforms.framing import Codec, Writer
+from fink_broker.transforms.framing import Codec, Form, Writer
 from fink_broker.transforms.schemas import absorb, damaged, reader_schema
 
 # More of them than any telescope has: a stream of ever new schemas must not make ever larger plans.
@@ -54,10 +54,13 @@ class Known:
         Its wire form, and the schemas it is defined with.
     learned : sequence of Learned
         What has been learned, oldest first.
+    form : str, optional
+        Wire form, if it is not the survey's own.
     """
 
-    def __init__(self, survey: Survey, learned: Sequence[Learned] = ()) -> None:
+    def __init__(self, survey: Survey, learned: Sequence[Learned] = (), form: Form | None = None) -> None:
         self.survey = survey
+        self.form: Form = form or survey.form
         self.learned = list(learned)
 
     @property
@@ -66,13 +69,12 @@ class Known:
         files = sorted(self.survey.schemas.glob("*.avsc"))
         return reader_schema([json.loads(text) for text in [*map(avro.minified, files), *(one.schema_text for one in self.learned)]])
 
-    def codec(self, max_bytes: int, *, slow: bool = False, refused: Sequence[bytes] = ()) -> Codec:
+    def codec(self, max_bytes: int, *, slow: bool = False, refused: Mapping[bytes, str] | None = None) -> Codec:
         """Codec of a plan."""
         writers = [Writer(one.schema_text, one.prefix) for one in self.learned if one.fast]
-        ask = len(refused) < MOST
-        return Codec(
-            self.survey.form, json.dumps(self.reader), tuple(writers), slow=slow, refused=tuple(refused), ask=ask, max_bytes=max_bytes
-        )
+        given = tuple((refused or {}).items())
+        reader = json.dumps(self.reader)
+        return Codec(self.form, reader, tuple(writers), slow=slow, refused=given, ask=len(given) < MOST, max_bytes=max_bytes)
 
     def has(self, prefix: bytes) -> bool:
         """Whether messages that start so are decoded in the JVM."""
@@ -95,13 +97,18 @@ class Known:
 
     def plus(self, one: Learned) -> Known:
         """What is known with one more."""
-        return Known(self.survey, [*self.learned, one])
+        return Known(self.survey, [*self.learned, one], self.form)
 
 
 def load(settings: Settings, survey: Survey) -> Known:
     """What this broker knows."""
     files = sorted(_folder(settings, survey).glob("[0-9]*.json"))
-    return Known(survey, [Learned.model_validate_json(file.read_bytes()) for file in files])
+    return Known(survey, [Learned.model_validate_json(file.read_bytes()) for file in files], form(settings, survey))
+
+
+def form(settings: Settings, survey: Survey) -> Form:
+    """How alerts come over the wire: as the configuration says, else as the survey's do."""
+    return settings.kafka.input.form or survey.form
 
 
 def keep(settings: Settings, survey: Survey, one: Learned) -> None:

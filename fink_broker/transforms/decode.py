@@ -21,6 +21,12 @@ from fink_broker.transforms.recode import recode
 # What a plan raises, with topic, partition and offset of the message, when it meets a writer that it does not know.
 UNKNOWN_WRITER = "FINK-UNKNOWN-WRITER"
 
+# Columns that are added here or on the way, in lower case: no field of an alert may have such a name.
+RESERVED = (
+    *("value", "topic", "partition", "offset", "kafkatimestamp", "brokeringesttimestamp", "record", "reason", "status", "night"),
+    *("fault", "place", "start", "size", "fast", "schema", "slow", "alert", "columns_id"),
+)
+
 _RECORD = StructType(
     [
         StructField("body", BinaryType()),
@@ -31,7 +37,7 @@ _RECORD = StructType(
 )
 
 
-def decode(messages: DataFrame, codec: Codec, checks: Mapping[str, str], reserved: Sequence[str] = ()) -> DataFrame:
+def decode(messages: DataFrame, codec: Codec, checks: Mapping[str, str]) -> DataFrame:
     """Decode the column `value`.
 
     Parameters
@@ -42,8 +48,6 @@ def decode(messages: DataFrame, codec: Codec, checks: Mapping[str, str], reserve
         Known schemas and limits.
     checks : mapping
         Reason to the SQL condition over the alert's columns that a sound alert meets.
-    reserved : sequence of str
-        Names that no field of an alert may have.
 
     Returns
     -------
@@ -57,7 +61,7 @@ def decode(messages: DataFrame, codec: Codec, checks: Mapping[str, str], reserve
     found = framed(messages, codec)
     needs = F.col("fault").isNull() & ~F.col("fast")
     # The conditions say for themselves what they need: nothing here is evaluated for the others.
-    found = _slowly(found, needs, codec, reserved) if codec.slow else found.withColumns({"record": F.lit(0), "slow": _refuse(needs, codec)})
+    found = _slowly(found, needs, codec) if codec.slow else found.withColumns({"record": F.lit(0), "slow": _refuse(needs, codec)})
     others.append(F.col("record"))
     decoded = found.select("value", *others, "fault", "slow", _alert(codec).alias("alert"))
     fields = decoded.schema["alert"].dataType.fieldNames()  # type: ignore[attr-defined]
@@ -82,12 +86,12 @@ def _refuse(needs: Column, codec: Codec) -> Column:
     return F.when(needs, _unknown().cast(_RECORD)).otherwise(nothing) if codec.ask else nothing
 
 
-def _slowly(found: DataFrame, needs: Column, codec: Codec, reserved: Sequence[str]) -> DataFrame:
+def _slowly(found: DataFrame, needs: Column, codec: Codec) -> DataFrame:
     """Send what needs it through Python; what does not is a null there: `when(needs, udf(value))` would run it for every row."""
-    reader, known = codec.reader, [writer.schema for writer in codec.writers]
+    reader, known, refused = codec.reader, [writer.schema for writer in codec.writers], dict(codec.refused)
 
     def records(value: bytes | None) -> list[dict[str, object]] | None:
-        return None if value is None else [record._asdict() for record in recode(value, reader, known, reserved, codec.refused)]
+        return None if value is None else [record._asdict() for record in recode(value, reader, known, RESERVED, refused)]
 
     def slowly(values: pd.Series) -> pd.Series:
         return pd.Series([records(value) for value in values])

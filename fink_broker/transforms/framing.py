@@ -48,8 +48,8 @@ class Codec:
     slow : bool
         Whether the plan also holds the slow way (fastavro in Python, containers only). Without it an alert of an unknown writer stops the
         query with `UNKNOWN_WRITER`, and the service starts it again with another plan: so known schemas never pay for the unknown.
-    refused : tuple of bytes
-        Prefixes whose schema cannot be had or learned: their alerts are rejected.
+    refused : tuple of (bytes, str)
+        Prefixes whose schema cannot be had or learned, and why: their alerts are rejected.
     ask : bool
         Whether an unknown prefix (Confluent's form) stops the query; else its alerts are rejected.
     max_bytes : int
@@ -60,7 +60,7 @@ class Codec:
     reader: str
     writers: tuple[Writer, ...] = ()
     slow: bool = False
-    refused: tuple[bytes, ...] = ()
+    refused: tuple[tuple[bytes, str], ...] = ()
     ask: bool = True
     max_bytes: int = 16_000_000
 
@@ -144,13 +144,13 @@ def _fault(codec: Codec) -> Column:
         return fault.when(~value.startswith(F.lit(avro.MAGIC)), F.lit("not an Avro container"))
     if codec.form == "schemaless":
         return fault
-    known = F.substring("value", 1, CONFLUENT_LENGTH)
-    number = F.conv(F.hex(F.substring("value", 2, CONFLUENT_LENGTH - 1)), 16, 10)
-    absent = F.concat(F.lit("no schema has the id "), number)
     fault = fault.when(~value.startswith(F.lit(b"\0")) | (F.length(value) <= CONFLUENT_LENGTH), F.lit("not in Confluent's wire form"))
+    start = F.substring("value", 1, CONFLUENT_LENGTH)
+    for prefix, reason in codec.refused:
+        fault = fault.when(start == F.lit(prefix), F.lit(reason))
     if not codec.ask:
-        return fault.when(~known.isin([writer.prefix for writer in codec.writers]), absent)
-    return fault.when(known.isin(list(codec.refused)), absent) if codec.refused else fault
+        fault = fault.when(~start.isin([writer.prefix for writer in codec.writers]), F.lit("no schema has its id, as those of many before"))
+    return fault
 
 
 def _writer(codec: Codec) -> Column:

@@ -7,7 +7,7 @@ import io
 import json
 import resource
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +19,7 @@ from fink_broker.transforms.schemas import absorb, damaged
 
 # A container of a few kilobytes can unfold to gigabytes: this much more may a message take than Python does without it.
 _MEMORY_BYTES = 1_000_000_000
+_NONE: Mapping[bytes, str] = {}
 
 
 class Record(NamedTuple):
@@ -44,7 +45,7 @@ class Record(NamedTuple):
 
 
 def recode(
-    value: bytes, reader: str, known: Sequence[str] = (), reserved: Sequence[str] = (), refused: Sequence[bytes] = ()
+    value: bytes, reader: str, known: Sequence[str] = (), reserved: Sequence[str] = (), refused: Mapping[bytes, str] = _NONE
 ) -> list[Record]:
     """The records of a container in the reader schema, or the reason why there is none.
 
@@ -58,8 +59,8 @@ def recode(
         Schemas of the known writers, JSON.
     reserved : sequence of str
         Names of columns that the broker adds.
-    refused : sequence of bytes
-        Headers whose schemas could not be learned.
+    refused : mapping
+        Headers whose schemas could not be learned, and why.
 
     Returns
     -------
@@ -75,7 +76,7 @@ def recode(
         return [Record(reason=f"does not decode: {type(error).__name__}{': ' if detail else ''}{detail}")]
 
 
-def _recode(value: bytes, reader: str, known: tuple[str, ...], reserved: tuple[str, ...], refused: Sequence[bytes]) -> list[Record]:
+def _recode(value: bytes, reader: str, known: tuple[str, ...], reserved: tuple[str, ...], refused: Mapping[bytes, str]) -> list[Record]:
     container = fastavro.reader(io.BytesIO(value))
     writer: Any = container.writer_schema
     if _has_endless_array(writer, {}):
@@ -88,8 +89,8 @@ def _recode(value: bytes, reader: str, known: tuple[str, ...], reserved: tuple[s
         return [Record(reason=f"not an alert: it has none of the fields {', '.join(fields)}"[:200])]
     header = avro.read_header(value)
     says_more, fault = _compare(header.schema, reader, known, reserved)
-    if says_more and header.prefix in refused:
-        fault = fault or "its schema could not be learned"
+    if says_more:
+        fault = fault or refused.get(header.prefix)
     if fault:
         return [Record(reason=fault)]
     alone = len(records) > 1

@@ -34,7 +34,8 @@ def reader_schema(writers: Iterable[Avro]) -> dict[str, Any]:
     TypeError
         A field has types that no reader can bring together; the message names the field.
     """
-    merged = _merge([resolved(writer) for writer in writers], "alert")
+    nothing = {"type": "record", "fields": []}
+    merged = _merge([nothing, *map(resolved, writers)], "alert")
     if not isinstance(merged, dict) or merged["type"] != "record":
         raise TypeError("an alert's schema is a record")
     return merged
