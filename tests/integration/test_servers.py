@@ -14,7 +14,7 @@ import pytest
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from fink_broker.config import HBase, Kafka, KafkaEnd, KafkaServer, Settings
+from fink_broker.config import HBase, Kafka, KafkaEnd, KafkaServer, SchemaRegistry, Settings
 from fink_broker.connectors.security import Connection
 from fink_broker.errors import FinkError, ServerUnavailable
 from fink_broker.infra import hbase, kafka, processes
@@ -30,7 +30,8 @@ def quiet(line: str) -> None:
 @pytest.fixture
 def home(tmp_path: Path) -> Iterator[Settings]:
     """A HOME whose servers are stopped at the end, whatever happens; its name is an awkward one."""
-    settings = Settings(home=tmp_path / "hôme & more", kafka=Kafka(embedded=KafkaServer(port=0)), hbase=HBase(port=0))
+    free = {"kafka": Kafka(embedded=KafkaServer(port=0)), "hbase": HBase(port=0), "registry": SchemaRegistry(port=0)}
+    settings = Settings(home=tmp_path / "hôme & more").model_copy(update=free)
     yield settings
     for name in SERVERS:
         processes.stop(settings, name, say=quiet)
@@ -204,13 +205,13 @@ def test_hbase_that_ends_while_it_starts_points_to_its_log(home: Settings) -> No
     assert processes.all_running(home) == []
 
 
-def test_both_start_side_by_side(home: Settings) -> None:
+def test_all_start_side_by_side(home: Settings) -> None:
     threads = [threading.Thread(target=server.start, args=[home]) for server in SERVERS.values()]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(running.name for running in processes.all_running(home)) == ["hbase", "hbase-thrift", "kafka"]
+    assert sorted(running.name for running in processes.all_running(home)) == ["hbase", "hbase-thrift", "kafka", "registry"]
     assert AdminClient({"bootstrap.servers": address(home)}).list_topics(timeout=10).brokers
     connect(home).close()
 
