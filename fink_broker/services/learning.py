@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -108,7 +109,10 @@ def _worth(context: Context, position: Position, messages: Sequence[bytes], know
 def _learn_configured(context: Context, prefix: bytes | None) -> None:
     """Take a schema that lies where the configuration says, without having seen an alert: the newest."""
     where = context.settings.kafka.input.schemas
-    found = _patiently(context, lambda: schemas.source(where, context.settings).known())
+    column = context.survey.alert_id.partition(".")[0]
+    there = _patiently(context, lambda: schemas.source(where, context.settings).known())
+    # A registry may hold the schemas of others too.
+    found = {number: text for number, text in there.items() if column in (field["name"] for field in json.loads(text).get("fields", ()))}
     if not found:
         raise ConfigError(f"no schema of {context.survey.name} is known: put one where [kafka.input] schemas says ({where})")
     number = max(found)
