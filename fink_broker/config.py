@@ -248,6 +248,11 @@ class Settings(Section):
         return self.root / "data" / "raw"
 
     @property
+    def replay(self) -> Path:
+        """Folder of the rejected messages that are to go through again."""
+        return self.root / "data" / "replay"
+
+    @property
     def science(self) -> Path:
         """Folder of the science alerts (root of the file sink)."""
         return self.root / "data" / "science"

@@ -38,7 +38,10 @@ def entries(log: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             yield int(entry.get("batchId", number)), entry
 
 
-def offsets(checkpoint: Path, batch: int) -> Any:
-    """Where a batch ends in the query's one source: topic to partition to next offset for Kafka, ``logOffset`` for a folder."""
+def offsets(checkpoint: Path, batch: int, source: int = 0) -> Any:
+    """Where a batch ends in one of the query's sources: topic to partition to next offset for Kafka, ``logOffset`` for a folder.
+
+    None if nothing has been read from that source yet.
+    """
     lines = (checkpoint / "offsets" / str(batch)).read_text(encoding="utf-8").splitlines()
-    return json.loads(lines[2])
+    return json.loads(lines[2 + source]) if lines[2 + source] != "-" else None

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from fink_broker.config import Settings
 from fink_broker.connectors import parquet
@@ -60,10 +61,28 @@ def intake(settings: Settings, night: str | None = None) -> Counts:
     reasons: Counter[str] = Counter()
     for table in parquet.read([file for file in files if file.partition["status"] == "rejected"], ["reason"]):
         reasons.update(str(reason) for reason in table["reason"].to_pylist())
+    for (reason, arrival), number in replayed(settings).items():
+        reasons[reason] -= number if night in (None, arrival) else 0
+    reasons = +reasons
     if night:
         return Counts(given + reasons.total(), given, dict(reasons))
     messages = _messages(settings.checkpoint("stream2raw"), newest(settings.raw / parquet.LOG))
     return Counts(messages + _further(files), given, dict(reasons))
+
+
+def offered(settings: Settings) -> int:
+    """Rejected messages that were offered to stream2raw again."""
+    return sum(int(pq.read_metadata(file).num_rows) for file in settings.replay.glob("*.parquet"))
+
+
+def replayed(settings: Settings) -> Counter[tuple[str, str]]:
+    """Of those, the ones that it has taken: why and in which night each had been rejected, to how many."""
+    files = [File(0, file) for file in settings.replay.glob("*.parquet")]
+    taken = _taken(files, settings.checkpoint("stream2raw"), newest(settings.raw / parquet.LOG), source=1)
+    found: Counter[tuple[str, str]] = Counter()
+    for table in parquet.read(taken, ["reason", "night"]):
+        found.update((row["reason"], row["night"]) for row in table.to_pylist())
+    return found
 
 
 def _further(files: Iterable[File]) -> int:
@@ -119,14 +138,14 @@ def reader(settings: Settings, service: str, night: str | None = None) -> Counts
     return Counts(taken, taken, lag=sum(file.rows for file in made) - taken)
 
 
-def _taken(files: Sequence[File], checkpoint: Path, batch: int) -> list[File]:
-    """Those of the files that a query on a folder has read up to a batch."""
+def _taken(files: Sequence[File], checkpoint: Path, batch: int, source: int = 0) -> list[File]:
+    """Those of the files that a query on a folder (one of its sources) has read up to a batch."""
     if batch < 0:
         return []
     # A service of one's own may read something else than a folder: of that nothing is known here.
-    end = offsets(checkpoint, batch)
+    end = offsets(checkpoint, batch, source)
     reached = end.get("logOffset", -1) if isinstance(end, dict) else -1
-    names = {parquet.local_path(entry["path"]) for number, entry in entries(checkpoint / "sources" / "0") if number <= reached}
+    names = {parquet.local_path(entry["path"]) for number, entry in entries(checkpoint / "sources" / str(source)) if number <= reached}
     return [file for file in files if file.path in names]
 
 

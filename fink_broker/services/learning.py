@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeVar
 from py4j.protocol import Py4JError  # type: ignore[import-untyped]
 from pyspark.errors import PySparkException
 
-from fink_broker.connectors import avro, kafka, schemas
+from fink_broker.connectors import avro, kafka, replay, schemas
 from fink_broker.errors import ConfigError, ServerUnavailable
 from fink_broker.infra.retry import patiently
 from fink_broker.services import known, telescope
@@ -75,7 +75,7 @@ def learn(context: Context, position: Position, *, last_try: bool = False) -> bo
     last_try : bool
         Whether the message cannot be read, or rejected with a reason, without: if its schema is not learned, it is refused.
     """
-    messages = [value or b"" for value in kafka.messages(telescope.connection(context), *position, 1 + _NEIGHBOURS)] or [b""]
+    messages = _fetch(context, position)
     knows = known.load(context.settings, context.survey)
     one = _writer(context, messages[0])
     if one is None or knows.has(one.prefix) or len(knows.learned) >= known.MOST:
@@ -90,6 +90,14 @@ def learn(context: Context, position: Position, *, last_try: bool = False) -> bo
     elif last_try or knows.form == "confluent":
         refused(context)[one.prefix] = why
     return found is not None
+
+
+def _fetch(context: Context, position: Position) -> list[bytes]:
+    """The message, and those after it. One that goes through again may not be in Kafka any more."""
+    offered = replay.find(context.settings.replay, *position)
+    if offered is not None:
+        return [offered]
+    return [value or b"" for value in kafka.messages(telescope.connection(context), *position, 1 + _NEIGHBOURS)] or [b""]
 
 
 def _worth(context: Context, position: Position, messages: Sequence[bytes], knows: Known, one: Learned) -> Learned | None:
@@ -147,8 +155,7 @@ def _patiently(context: Context, ask: Callable[[], T]) -> T:
 
 def _is_readable(context: Context, position: Position, value: bytes, knows: Known, *, sound: bool = False, slow: bool = False) -> bool:
     """Whether a plan that knows that much reads a message, and finds it a sound alert: tried, in the JVM."""
-    message = "value binary, topic string, partition int, offset bigint, kafkaTimestamp timestamp"
-    one = context.spark.createDataFrame([(value, *position, datetime.now(UTC))], message)
+    one = context.spark.createDataFrame([(value, *position, datetime.now(UTC))], replay.MESSAGE)
     codec = knows.codec(context.settings.stream2raw.max_message_bytes, slow=slow)
     try:
         found = decode(one, codec, context.survey.checks).select("reason").collect()

@@ -15,7 +15,8 @@ from pyspark.sql.streaming.query import StreamingQuery
 from pyspark.sql.types import StructType
 
 from fink_broker.config import Settings
-from fink_broker.connectors import parquet
+from fink_broker.connectors import parquet, replay
+from fink_broker.connectors.replay import MESSAGE
 from fink_broker.connectors.sparklog import newest, offsets
 from fink_broker.errors import ConfigError
 from fink_broker.services import known, learning, telescope
@@ -29,7 +30,6 @@ from fink_broker.transforms.provenance import with_ingest_time, with_night
 NAME = "stream2raw"
 OK = "ok"
 PARTITIONS = ("status", "night")
-MESSAGE = "value binary, topic string, partition int, offset bigint, kafkaTimestamp timestamp"
 
 _SLOW = "stream2raw: slow"  # in the context's memory: whether the plan holds the slow way
 _QUIET = 20  # batches without a message that needs the slow way, until the plan does without
@@ -101,6 +101,8 @@ def _start(context: Context, *, slow: bool) -> StreamingQuery:
     settings, survey, options = context.settings, context.survey, context.options
     context.memory[_SLOW] = slow
     messages = telescope.stream(context, settings.kafka.input.starting_offsets, settings.stream2raw.max_alerts_per_trigger)
+    # What was rejected and is to go through again comes through the same query: one folder, one query.
+    messages = messages.unionByName(replay.stream(context.spark, settings.replay))
     refused = learning.refused(context)
     codec = known.load(settings, survey).codec(settings.stream2raw.max_message_bytes, slow=slow, refused=refused)
     sink = parquet.sink(build(messages, survey, codec, options.night), settings.raw, settings.checkpoint(NAME), PARTITIONS)

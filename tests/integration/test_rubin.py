@@ -69,8 +69,8 @@ def framed(number: int, data: bytes) -> bytes:
     return b"\0" + number.to_bytes(4) + data
 
 
-def start(one: Broker, folder: Path, topic: str, more: str = "") -> dict[int, dict[str, Any]]:
-    """Take in all there is; the sound alerts by id."""
+def configure(one: Broker, folder: Path, topic: str, more: str = "") -> None:
+    """Read a topic of Rubin's alerts, with schemas from a folder."""
     one.configure(topic, "")
     text = (
         one.conf.read_text()
@@ -78,6 +78,11 @@ def start(one: Broker, folder: Path, topic: str, more: str = "") -> dict[int, di
         .replace("[kafka.input]", f'[kafka.input]\nschemas = "{folder}"\n{more}')
     )
     one.conf.write_text(text)
+
+
+def start(one: Broker, folder: Path, topic: str, more: str = "") -> dict[int, dict[str, Any]]:
+    """Take in all there is; the sound alerts by id."""
+    configure(one, folder, topic, more)
     one.run("start", "stream2raw", "--once")
     return {row["diaSource"]["diaSourceId"]: row for row in rows(one.settings.raw, status="ok")}
 
