@@ -50,7 +50,8 @@ class Secured(Broker):
             f'[kafka.embedded]\nport = 0\nusername = "fink user"\npassword_file = "{folder}/password"\n'
             '[kafka.input]\nsecurity_protocol = "SASL_SSL"\n[kafka.output]\nsecurity_protocol = "SSL"\n'
             f'[simulator]\ntopic = "{TOPIC}"\nalerts = {ALERTS}\ncadence_seconds = 0\n'
-            "[stream2raw]\ntrigger_seconds = 1\n[raw2science]\ntrigger_seconds = 1\nmodules = []\n[distribution]\ntrigger_seconds = 1\n"
+            "[stream2raw]\ntrigger_seconds = 1\n[raw2science]\ntrigger_seconds = 1\nmodules = []\n"
+            '[distribution]\ntrigger_seconds = 1\nfilters = ["bright", "rising"]\n'
             f'[spark.conf]\n"spark.ui.enabled" = "true"\n"spark.ui.port" = "{self.ui}"\n{more}',
             encoding="utf-8",
         )
@@ -125,6 +126,7 @@ def shown(secured: Secured) -> dict[str, str]:
     finally:
         service.terminate()
         out, err = service.communicate(timeout=60)
+        print(out, err)
     assert (service.returncode, err) == (0, "")
     return found | {"output": out}
 
