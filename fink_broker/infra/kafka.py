@@ -95,8 +95,7 @@ def start(settings: Settings) -> Running:
             kafka_security.prepare(settings)
         configuration = _configure(settings, listeners)
         _format(settings, configuration)
-        environment = config.without_secrets(os.environ)
-        pid = processes.detach(_command(settings, "kafka.Kafka", str(configuration)), settings.log(NAME), environment)
+        pid = processes.detach(_command(settings, "kafka.Kafka", str(configuration)), settings.log(NAME))
         address = ",".join(f"{name}://{where}" for name, where in listeners.items()).removeprefix(f"{PLAIN}://")
         running = processes.register(settings, NAME, address, pid)
         try:

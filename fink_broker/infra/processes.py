@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 
-from fink_broker.config import Settings
+from fink_broker.config import Settings, without_secrets
 from fink_broker.errors import FinkError
 from fink_broker.infra import trees
 from fink_broker.infra.trees import Usage, tree_usage
@@ -179,6 +179,11 @@ def _end(settings: Settings, running: Running, names: list[str], timeout: float,
 def detach(argv: list[str], log_path: Path, env: Mapping[str, str] | None = None) -> int:
     """Start a program in a session of its own, without input, its output appended to a log.
 
+    Parameters
+    ----------
+    env : mapping, optional
+        Its environment; by default this one without our passwords, which no server needs.
+
     Returns
     -------
     int
@@ -198,7 +203,8 @@ def detach(argv: list[str], log_path: Path, env: Mapping[str, str] | None = None
     # A shell starts background jobs with SIGINT ignored, and Python ignores SIGPIPE: neither is for the program.
     defaults = [signal.SIGINT, signal.SIGQUIT, signal.SIGPIPE, signal.SIGHUP, signal.SIGTERM]
     try:
-        return os.posix_spawnp(argv[0], argv, os.environ if env is None else env, file_actions=actions, setsid=True, setsigdef=defaults)
+        environment = without_secrets(os.environ) if env is None else env
+        return os.posix_spawnp(argv[0], argv, environment, file_actions=actions, setsid=True, setsigdef=defaults)
     except OSError as error:
         raise FinkError(f"cannot start {argv[0]}: {error.strerror}") from error
 

@@ -38,6 +38,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
         (["archive", "--night", "2026-03-22"], "'2026-03-22' is not a night"),
         (["archive", "--night", "20260230"], "'20260230' is not a night"),
         (["archive", "--exit-after", "soon"], "invalid float value: 'soon'"),
+        (["hbase", "archive", "--secure"], "--secure is for kafka: fink start kafka --secure"),
         (["archiv"], "unknown service 'archiv'; did you mean 'archive'?"),
     ],
 )

@@ -187,6 +187,14 @@ def test_detached_program_gets_the_environment(home: Settings) -> None:
     assert home.log("program").read_text() == "7\n"
 
 
+def test_detached_server_gets_no_password(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FINK_KAFKA__INPUT__PASSWORD", "hunter2")
+    monkeypatch.setenv("FINK_KAFKA__INPUT__USERNAME", "me")
+    pid = processes.detach(["sh", "-c", "echo $FINK_KAFKA__INPUT__PASSWORD $FINK_KAFKA__INPUT__USERNAME"], home.log("program"))
+    psutil.Process(pid).wait(10)
+    assert home.log("program").read_text() == "me\n"
+
+
 def test_program_that_is_not_there(home: Settings) -> None:
     with pytest.raises(FinkError, match="cannot start /nowhere/java: No such file"):
         processes.detach(["/nowhere/java"], home.log("program"))

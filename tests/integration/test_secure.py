@@ -50,7 +50,8 @@ class Secured(Broker):
             f'[kafka.embedded]\nport = 0\nusername = "fink user"\npassword_file = "{folder}/password"\n'
             '[kafka.input]\nsecurity_protocol = "SASL_SSL"\n[kafka.output]\nsecurity_protocol = "SSL"\n'
             f'[simulator]\ntopic = "{TOPIC}"\nalerts = {ALERTS}\ncadence_seconds = 0\n'
-            "[stream2raw]\ntrigger_seconds = 1\n[raw2science]\ntrigger_seconds = 1\n[distribution]\ntrigger_seconds = 1\n"
+            "[stream2raw]\ntrigger_seconds = 1\n[raw2science]\ntrigger_seconds = 1\nmodules = []\n"
+            '[distribution]\ntrigger_seconds = 1\nfilters = ["bright", "rising"]\n'
             f'[spark.conf]\n"spark.ui.enabled" = "true"\n"spark.ui.port" = "{self.ui}"\n{more}',
             encoding="utf-8",
         )
@@ -93,7 +94,7 @@ def pages(port: int) -> dict[str, str]:
 
 def worked_off(broker: Secured, alive: Callable[[], bool]) -> None:
     """Wait until every service has done its part of what was sent."""
-    deadline = time.monotonic() + 100
+    deadline = time.monotonic() + 200
     while True:
         stages = [counts.of(broker.settings, get("ztf"), name) for name in SERVICES]
         if stages[0].taken == ALERTS and stages[-1].taken and not any(stage.lag for stage in stages):
@@ -125,6 +126,7 @@ def shown(secured: Secured) -> dict[str, str]:
     finally:
         service.terminate()
         out, err = service.communicate(timeout=60)
+        print(out, err)
     assert (service.returncode, err) == (0, "")
     return found | {"output": out}
 
