@@ -73,7 +73,7 @@ class KafkaInput(KafkaEnd):
     section: ClassVar[str] = "kafka.input"
 
     topics: str = "ztf_.*"
-    form: Literal["container", "confluent", "schemaless"] | None = None
+    form: Literal["", "container", "confluent", "schemaless"] = ""
     schemas: str = "local"
     starting_offsets: Literal["earliest", "latest"] = "earliest"
 

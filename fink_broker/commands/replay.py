@@ -16,6 +16,7 @@ from fink_broker.infra import processes
 from fink_broker.monitoring import counts
 
 _POLL_S = 0.5
+_TELL_S = 20.0
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -59,7 +60,7 @@ def _wait(settings: Settings) -> None:
     while left := counts.offered(settings) - counts.replayed(settings).total():
         if processes.find(settings, "stream2raw") is None:
             raise FinkError(f"stream2raw has ended before it took {left:,} messages: it will when it is started again")
-        if time.monotonic() > told + 5:
+        if time.monotonic() > told + _TELL_S:
             print(f"waiting for stream2raw: {left:,} messages left ...", file=sys.stderr, flush=True)
             told = time.monotonic()
         time.sleep(_POLL_S)
