@@ -33,17 +33,22 @@ class Figure:
         The number.
     goal : float, optional
         What it should be at least.
+    at_most : bool
+        Whether the goal is what it should be at most.
     """
 
     name: str
     value: float
     unit: str
     goal: float | None = None
+    at_most: bool = field(default=False, repr=False)
     ok: bool | None = field(init=False)
 
     def __post_init__(self) -> None:
         """Whether the goal is reached; None without a goal."""
-        object.__setattr__(self, "ok", None if self.goal is None else self.value >= self.goal)
+        object.__setattr__(
+            self, "ok", None if self.goal is None else (self.value <= self.goal if self.at_most else self.value >= self.goal)
+        )
 
 
 @dataclass(frozen=True)
@@ -84,8 +89,12 @@ def main(argv: list[str] | None = None) -> int:
     report: Report = _benchmark(arguments.name).run(settings, arguments.alerts)
     print(report.table)
     if arguments.json:
-        print(json.dumps({"name": arguments.name, "machine": machine(), "figures": [asdict(figure) for figure in report.figures]}))
+        print(json.dumps({"name": arguments.name, "machine": machine(), "figures": [_figure(figure) for figure in report.figures]}))
     return 0
+
+
+def _figure(figure: Figure) -> dict[str, Any]:
+    return {name: value for name, value in asdict(figure).items() if name != "at_most"}
 
 
 def known() -> list[str]:

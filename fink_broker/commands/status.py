@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from confluent_kafka import KafkaException
@@ -16,7 +17,7 @@ from fink_broker.connectors.sparklog import newest, offsets
 from fink_broker.errors import FinkError, ServerUnavailable
 from fink_broker.infra import processes
 from fink_broker.infra.kafka import connection
-from fink_broker.monitoring import counts
+from fink_broker.monitoring import counts, latency
 from fink_broker.services import registry
 
 _DROPPED = ("cut", "duplicate")
@@ -55,7 +56,8 @@ def status(settings: Settings, night: str | None = None) -> dict[str, Any]:
     -------
     dict
         ``ok`` and ``services``: name to state, pid, in, out, rejected (reason to number), cut, duplicate, lag (alerts; null if Kafka does
-        not answer), errors (science module to number), ok.
+        not answer), rate (alerts out in a second, over the last minute), latency_s (p50 and p99), stages_s (the same by stage), errors
+        (science module to number), ok.
     """
     survey = surveys.get(settings.survey)
     services = {}
@@ -73,10 +75,19 @@ def status(settings: Settings, night: str | None = None) -> dict[str, Any]:
             "rejected": reasons,
             **{reason: number for reason, number in count.dropped.items() if reason in _DROPPED},
             "lag": _kafka_lag(settings) if entry.name == "stream2raw" and night is None else count.lag,
+            **_speed(settings, entry.name),
             "errors": count.errors,
             "ok": count.meets,
         }
     return {"ok": all(service["ok"] for service in services.values()), "services": services}
+
+
+def _speed(settings: Settings, service: str) -> dict[str, Any]:
+    found = latency.speed(settings, service)
+    stages = {} if found is None else {name: asdict(stage) for name, stage in found.stages.items()}
+    # The last stage of a service is the whole of it.
+    whole = list(stages.values())[-1] if stages else None
+    return {"rate": None if found is None else round(found.rate, 2), "latency_s": whole, "stages_s": stages}
 
 
 def _kafka_lag(settings: Settings) -> int | None:
@@ -106,6 +117,10 @@ def table(state: Mapping[str, Any]) -> str:
             f"{service.get('cut', 0):>10,}{service.get('duplicate', 0):>10,}{lag:>10}"
         )
         notes += [f"  {name}: rejected {number:,}: {reason}" for reason, number in service["rejected"].items()]
+        notes += [
+            f"  {name}: {stage}: half of the alerts within {span['p50']:.1f} s, 99 % within {span['p99']:.1f} s"
+            for stage, span in service["stages_s"].items()
+        ]
         notes += [f"  {name}: the science module {module} raised for {number:,} alerts" for module, number in service["errors"].items()]
         if not service["ok"]:
             notes.append(f"  {name}: the sums do not meet: {service['in']:,} in, but {service['out']:,} out and the rest not accounted for")

@@ -43,8 +43,12 @@ def build(raw: DataFrame, survey: Survey, modules: Sequence[Module], version: st
         How long an id is remembered, see `drop_repeats`.
     """
     sound = raw.where((F.col("status") == stream2raw.OK) & passes(survey.cuts)).drop(*_OF_INTAKE)
-    once = drop_repeats(sound, survey.alert_id, horizon)
-    return with_versions(with_science(once, modules, survey), version)
+    return finished(drop_repeats(sound, survey.alert_id, horizon), survey, modules, version)
+
+
+def finished(alerts: DataFrame, survey: Survey, modules: Sequence[Module], version: str) -> DataFrame:
+    """Alerts that are to be kept, each once, to science alerts."""
+    return with_versions(with_science(alerts, modules, survey), version)
 
 
 def schema(context: Context) -> StructType:

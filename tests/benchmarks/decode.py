@@ -18,14 +18,16 @@ from pyspark.sql import functions as F
 from pyspark.sql.avro.functions import from_avro
 from pyspark.sql.types import StructType
 
+from datasim.packet import writer_schema
 from fink_broker import surveys
 from fink_broker.commands.bench import Figure, Report
 from fink_broker.commands.progress import Progress
 from fink_broker.config import Settings
 from fink_broker.errors import FinkError
 from fink_broker.services import simulator, stream2raw
+from fink_broker.services.known import Known, Learned
 from fink_broker.session import session
-from fink_broker.transforms.decode import SYNC, Codec
+from fink_broker.transforms.framing import SYNC, Codec
 from tests.benchmarks import _measure as measure
 
 GOAL = 8.0
@@ -98,20 +100,23 @@ def _ways(spark: SparkSession, settings: Settings, file: Path) -> dict[str, Data
     messages = spark.read.parquet(str(file))
     survey = surveys.get(settings.survey)
     limit = settings.stream2raw.max_message_bytes
-    fast, slow = (stream2raw.codec(survey, limit, slow=slow) for slow in (False, True))
+    header = writer_schema(settings.simulator.schema_version)
+    # What the service knows once it has met the first alert.
+    knows = Known(survey, [Learned(prefix=header.header, schema_text=header.text)])
+    fast, slow = (knows.codec(limit, slow=slow) for slow in (False, True))
     service = stream2raw.build(messages, survey, fast)
-    added = {*messages.columns, "brokerIngestTimestamp", "reason", "status", "night"}
+    added = {*messages.columns, "brokerIngestTimestamp", "record", "reason", "status", "night"}
     alert = StructType([field for field in service.schema if field.name not in added])
     return {
-        ROW: _by_row(messages, alert),
+        ROW: by_row(messages, alert),
         SERVICE: service,
         SLOW: stream2raw.build(messages, survey, slow),
-        ALONE: _alone(messages, fast, settings.simulator.schema_version),
+        ALONE: _alone(messages, fast),
         SCAN: messages,
     }
 
 
-def _by_row(messages: DataFrame, alert: StructType) -> DataFrame:
+def by_row(messages: DataFrame, alert: StructType) -> DataFrame:
     """What brokers do today: one call of a Python function an alert."""
 
     def read(value: bytes) -> Any:
@@ -120,10 +125,10 @@ def _by_row(messages: DataFrame, alert: StructType) -> DataFrame:
     return messages.select(F.udf(read, alert)("value").alias("alert"), "*").drop("value").select("alert.*", "*").drop("alert")
 
 
-def _alone(messages: DataFrame, codec: Codec, version: str) -> DataFrame:
+def _alone(messages: DataFrame, codec: Codec) -> DataFrame:
     """What no decoder in the JVM can do without: the place of the body is taken for granted (its size takes three bytes)."""
-    [writer] = [writer for writer in codec.writers if writer.version == version]
-    start = len(writer.header) + SYNC + 1 + 3
+    [writer] = codec.writers
+    start = len(writer.prefix) + SYNC + 1 + 3
     body = F.substring("value", F.lit(start + 1), F.length("value") - start - SYNC)
     options = {"mode": "PERMISSIVE", "avroSchema": codec.reader}
     return messages.select(from_avro(body, writer.schema, options).alias("alert"), "*").drop("value").select("alert.*", "*").drop("alert")

@@ -100,7 +100,7 @@ def special(templates: list[dict[str, Any]]) -> dict[bytes, str | None]:
     fastavro.writer(none, parsed, [])
     sound = container(record, schema)
     long = "text-in-a-cutout"
-    with_text = container(record | {"cutoutScience": {"fileName": long, "stampData": b"x"}}, schema)
+    with_text = container(record | {"cutoutScience": {"fileName": long, "stampData": b"\x1f\x8b"}}, schema)
     versioned = container(record | {"schemavsn": "4.02+"}, schema)
     earlier = next(r for r in templates if r["prv_candidates"])["prv_candidates"][0] | {"pdiffimfilename": long}
     with_history = container(record | {"prv_candidates": [earlier]}, schema)
@@ -118,6 +118,10 @@ def special(templates: list[dict[str, Any]]) -> dict[bytes, str | None]:
         changed(record, ra=360.0): "candidate.ra is out of range",
         changed(record, ra=-1e-9): "candidate.ra is out of range",
         changed(record, dec=90.1): "candidate.dec is out of range",
+        changed(record, magpsf=41.0): "candidate.magpsf is out of range",
+        changed(record, sigmapsf=-0.5): "candidate.sigmapsf is out of range",
+        changed(record, fid=4): "candidate.fid is not a filter of ZTF",
+        container(record | {"cutoutTemplate": {"fileName": "x", "stampData": b"\x1f\x8c"}}, schema): "cutoutTemplate is not gzip",
         changed(record, candid=0): "candid is missing or not positive",
         changed(record, objectId="ZTF18abc"): "objectId is missing or not a ZTF name",
         changed(record, objectId="ZTF18abcdefg\n"): "objectId is missing or not a ZTF name",

@@ -6,6 +6,8 @@ from fink_broker.surveys import Cut, Survey
 from fink_broker.surveys.ztf.science import FINK_COLUMNS
 from fink_broker.surveys.ztf.tables import TABLES
 
+_CUTOUTS = ("cutoutScience", "cutoutTemplate", "cutoutDifference")
+
 SURVEY = Survey(
     name="ztf",
     schemas=Path(__file__).parent / "schemas",
@@ -22,12 +24,18 @@ SURVEY = Survey(
         "candidate.jd is out of range": "candidate.jd between 2455197.5 and 2488069.5",
         "candidate.ra is out of range": "candidate.ra >= 0 and candidate.ra < 360",
         "candidate.dec is out of range": "candidate.dec between -90 and 90",
+        # ZTF saturates at 12 and sees to 22; nothing in the sky is brighter than -30.
+        "candidate.magpsf is out of range": "candidate.magpsf between -30 and 40",
+        "candidate.sigmapsf is out of range": "candidate.sigmapsf between 0 and 40",
+        "candidate.fid is not a filter of ZTF": "candidate.fid between 1 and 3",
+        # The first bytes of gzip (RFC 1952); what is in it is FITS.
+        **{f"{name} is not gzip": f"coalesce(startswith({name}.stampData, X'1F8B'), true)" for name in _CUTOUTS},
     },
     # Fink's quality cuts on ZTF alerts.
     quality={"nbad": Cut("candidate.nbad", "=", 0), "rb": Cut("candidate.rb", ">=", 0.55), "fid": Cut("candidate.fid", "!=", 3)},
     current="candidate",
     history="prv_candidates",
-    cutouts=("cutoutScience", "cutoutTemplate", "cutoutDifference"),
+    cutouts=_CUTOUTS,
     fink_columns=FINK_COLUMNS,
     tables=TABLES,
 )
