@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple, TypeVar
@@ -21,7 +22,8 @@ from fink_broker.transforms.decode import RESERVED, decode
 from fink_broker.transforms.framing import CONFLUENT_LENGTH
 
 _NEIGHBOURS = 20  # messages among which a schema must come again to be worth a place in the plan
-_REFUSED = "learning: refused"  # in the context's memory
+_REFUSED, _REFUSED_SINCE = "learning: refused", "learning: refused since"  # in the context's memory
+_FORGET_S = 300.0
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +42,18 @@ def refused(context: Context) -> dict[bytes, str]:
     """What messages start with whose schema could not be learned, and why; forgotten when the process ends."""
     prefixes: dict[bytes, str] = context.memory.setdefault(_REFUSED, {})
     return prefixes
+
+
+def forget(context: Context) -> bool:
+    """Give up refusals that are old: what was wrong may have been mended since. Whether there were any."""
+    since: float = context.memory.setdefault(_REFUSED_SINCE, time.monotonic())
+    if not refused(context):
+        context.memory[_REFUSED_SINCE] = time.monotonic()
+        return False
+    if time.monotonic() < since + _FORGET_S:
+        return False
+    refused(context).clear()
+    return True
 
 
 def prepare(context: Context) -> None:

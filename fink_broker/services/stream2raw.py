@@ -87,7 +87,12 @@ def recover(context: Context, error: Exception) -> StreamingQuery | None:
 
 
 def review(context: Context, query: StreamingQuery) -> bool:
-    """Whether the query had better have another plan: the slow way has not been needed for a while, or a schema comes again and again."""
+    """Whether the query had better have another plan.
+
+    Refusals have become old, the slow way has not been needed for a while, or a schema comes again and again.
+    """
+    if learning.forget(context):
+        return True
     if not context.memory.get(_SLOW):
         return False
     batches = [progress["observedMetrics"]["slow"] for progress in query.recentProgress if "slow" in progress["observedMetrics"]]

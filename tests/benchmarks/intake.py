@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import tempfile
@@ -16,7 +17,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql.types import StructField, StructType
 
 from datasim.packet import writer_schema
-from fink_broker import surveys
+from fink_broker import config, surveys
 from fink_broker.commands.bench import Figure, Report
 from fink_broker.commands.progress import Progress
 from fink_broker.config import CHECKOUT, Settings
@@ -120,9 +121,10 @@ def whole(settings: Settings, topic: str, count: int, batch: int) -> Whole:
     )
     own = Settings.model_validate({"home": home})
     began = time.monotonic()
-    process = Popen(
-        [sys.executable, "-P", "-m", "fink_broker.commands.start", "stream2raw", "--once", "-c", str(conf)], cwd=CHECKOUT, stdout=DEVNULL
-    )
+    command = [sys.executable, "-P", "-m", "fink_broker.commands.start", "stream2raw", "--once", "-c", str(conf)]
+    # Keys that are set in the environment are for the broker, not for this measurement.
+    environment = {name: value for name, value in os.environ.items() if name not in config.variables(os.environ)}
+    process = Popen(command, cwd=CHECKOUT, stdout=DEVNULL, env=environment)
     peak, cpu_s, first = 0, 0.0, 0.0
     while process.poll() is None:
         try:
