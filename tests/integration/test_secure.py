@@ -117,8 +117,9 @@ def shown(secured: Secured) -> dict[str, str]:
         server = processes.find(settings, kafka.NAME)
         assert server is not None
         family = psutil.Process(service.pid).children(recursive=True)
-        assert {"java", "python"} <= {one.name().rstrip(".0123456789") for one in family}
-        others = [*family, psutil.Process(server.pid)]
+        # Those that have ended have neither a command line nor an environment any more.
+        others = [one for one in [*family, psutil.Process(server.pid)] if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+        assert {"java", "python"} <= {one.name().rstrip(".0123456789") for one in others}
         found["ps"] = "\n".join(" ".join(one.cmdline()) for one in [psutil.Process(service.pid), *others])
         # What a process was started with stays in its own environment; its children must not have it.
         found["environments"] = "\n".join(str(one.environ()) for one in others)
