@@ -69,16 +69,27 @@ class Known:
         files = sorted(self.survey.schemas.glob("*.avsc"))
         return reader_schema([json.loads(text) for text in [*map(avro.minified, files), *(one.schema_text for one in self.learned)]])
 
+    @property
+    def writers(self) -> tuple[Writer, ...]:
+        """Those that the JVM decodes: the learned ones; before the first alert those that the survey is defined with.
+
+        So the first alert of a night need not stop the query, and a plan does not carry versions that no telescope sends any more.
+        """
+        learned = tuple(Writer(one.schema_text, one.prefix) for one in self.learned if one.fast)
+        if learned or self.form != "container":
+            return learned
+        texts = [avro.minified(file) for file in sorted(self.survey.schemas.glob("*.avsc"))]
+        return tuple(Writer(text, avro.header(text)) for text in texts)
+
     def codec(self, max_bytes: int, *, slow: bool = False, refused: Mapping[bytes, str] | None = None) -> Codec:
         """Codec of a plan."""
-        writers = [Writer(one.schema_text, one.prefix) for one in self.learned if one.fast]
         given = tuple((refused or {}).items())
         reader = json.dumps(self.reader)
-        return Codec(self.form, reader, tuple(writers), slow=slow, refused=given, ask=len(given) < MOST, max_bytes=max_bytes)
+        return Codec(self.form, reader, self.writers, slow=slow, refused=given, ask=len(given) < MOST, max_bytes=max_bytes)
 
     def has(self, prefix: bytes) -> bool:
         """Whether messages that start so are decoded in the JVM."""
-        return any(one.prefix == prefix and one.fast for one in self.learned)
+        return any(writer.prefix == prefix for writer in self.writers)
 
     def adds(self, schema: str, reserved: Sequence[str]) -> bool:
         """Whether a schema says more than the known ones.

@@ -92,7 +92,7 @@ def learn(context: Context, position: Position, *, last_try: bool = False) -> bo
     messages = _fetch(context, position)
     knows = known.load(context.settings, context.survey)
     one = _writer(context, messages[0])
-    if one is None or knows.has(one.prefix) or len(knows.learned) >= known.MOST:
+    if one is None or (knows.learned and knows.has(one.prefix)) or len(knows.learned) >= known.MOST:
         return False
     try:
         found = _worth(context, position, messages, knows, one)
