@@ -83,6 +83,8 @@ def _conf(settings: Settings, log: Path) -> dict[str, str]:
         # Write the few partitions of a batch side by side instead of sorting whole alerts by partition.
         "spark.sql.maxConcurrentOutputFileWriters": "64",
         "spark.sql.streaming.stateStore.providerClass": "org.apache.spark.sql.execution.streaming.state.RocksDBStateStoreProvider",
+        # A whole alert in one generated method: beyond 100 fields, the default, Spark would copy it from step to step.
+        "spark.sql.codegen.maxFields": "10000",
         "spark.sql.parquet.compression.codec": "snappy",
         "spark.ui.enabled": "false",
         # No password in Spark's pages, its log or its event log.

@@ -54,7 +54,7 @@ def build(messages: DataFrame, survey: Survey, codec: Codec, night: str | None =
     DataFrame
         The alert's columns, those of the message, `brokerIngestTimestamp`, `reason` and `value` (of rejected ones), `status` and `night`.
     """
-    alerts = with_ingest_time(decode(messages, codec, survey.checks))
+    alerts = decode(with_ingest_time(messages), codec, survey.checks)
     status = "case when reason is null then 'ok' else 'rejected' end as status"
     return with_night(alerts, survey.night, night).selectExpr("*", status)
 

@@ -61,29 +61,27 @@ def decode(messages: DataFrame, codec: Codec, checks: Mapping[str, str]) -> Data
     found = framed(messages, codec)
     needs = F.col("fault").isNull() & ~F.col("fast")
     # The conditions say for themselves what they need: nothing here is evaluated for the others.
-    found = _slowly(found, needs, codec) if codec.slow else found.withColumns({"record": F.lit(0), "slow": _refuse(needs, codec)})
+    found = _slowly(found, needs, codec) if codec.slow else _refused(found, needs, codec)
     others.append(F.col("record"))
-    decoded = found.select("value", *others, "fault", "slow", _alert(codec).alias("alert"))
+    decoded = found.select("value", *others, "fault", *(["slow"] if codec.slow else []), _alert(codec).alias("alert"))
     fields = decoded.schema["alert"].dataType.fieldNames()  # type: ignore[attr-defined]
     flat = decoded.select("*", *[F.col(f"alert.{name}").alias(name) for name in fields])
-    # Written out three times, computed once: the alert is copied from step to step, so that a step less is worth it.
-    reason = _reason(checks, flat.schema, fields)
-    checked = flat.select(
-        F.when(reason.isNull(), F.col("alert")).alias("alert"),
-        *others,
-        reason.alias("reason"),
-        F.when(reason.isNotNull(), F.coalesce("slow.alone", "value")).alias("value"),
-    )
-    return checked.select("alert.*", *others, "reason", "value")
+    message = F.coalesce("slow.alone", "value") if codec.slow else F.col("value")
+    reason = _reason(checks, flat.schema, fields, slow=codec.slow)
+    judged = flat.select("alert", *others, reason.alias("reason"), message.alias("value"))
+    sound = F.col("reason").isNull()
+    kept = [F.when(sound, F.col(f"alert.{name}")).alias(name) for name in fields]
+    return judged.select(*kept, *others, "reason", F.when(~sound, F.col("value")).alias("value"))
 
 
 def _unknown() -> Column:
-    return F.raise_error(F.concat_ws(" ", F.lit(UNKNOWN_WRITER), "topic", "partition", "offset"))
+    return F.raise_error(F.concat_ws(" ", F.lit(UNKNOWN_WRITER), "topic", "partition", "offset")).cast("string")
 
 
-def _refuse(needs: Column, codec: Codec) -> Column:
-    nothing = F.lit(None).cast(_RECORD)
-    return F.when(needs, _unknown().cast(_RECORD)).otherwise(nothing) if codec.ask else nothing
+def _refused(found: DataFrame, needs: Column, codec: Codec) -> DataFrame:
+    """Stop at what would need the slow way."""
+    fault = F.when(needs, _unknown()).otherwise(F.col("fault")) if codec.ask else F.col("fault")
+    return found.withColumns({"record": F.lit(0), "fault": fault})
 
 
 def _slowly(found: DataFrame, needs: Column, codec: Codec) -> DataFrame:
@@ -117,16 +115,21 @@ def _alert(codec: Codec) -> Column:
     return alert
 
 
-def _reason(checks: Mapping[str, str], schema: StructType, fields: Sequence[str]) -> Column:
-    undecodable = F.greatest(*[F.col(name).isNotNull() for name in fields]) == F.lit(False)
+def _reason(checks: Mapping[str, str], schema: StructType, fields: Sequence[str], *, slow: bool) -> Column:
+    conditions = {
+        "does not decode with its schema": F.greatest(*[F.col(name).isNotNull() for name in fields]),
+        "text that is not UTF-8": _strings_are_utf8(schema, fields),
+        **{text: F.coalesce(F.expr(condition), F.lit(False)) for text, condition in checks.items()},
+    }
+    # The first that is not met. One flat expression: of a chain Spark's optimizer would look at each link anew for every batch.
+    first = F.array_position(F.array(*conditions.values()), F.lit(False))
+    failed = F.elt(F.when(first > 0, first.cast("int")), *map(F.lit, conditions))
+    if not slow:
+        return F.coalesce(F.col("fault"), failed)
     # An alert whose values do not fit today's columns says more too.
-    unfit = F.when(F.col("slow.new") & F.col("slow.body").isNull(), _unknown().cast("string"))
-    reason = F.coalesce(F.col("fault"), F.col("slow.reason"), unfit, F.when(undecodable, F.lit("does not decode with its schema")))
-    reason = F.coalesce(reason, F.when(~_strings_are_utf8(schema, fields), F.lit("text that is not UTF-8")))
-    for text, condition in checks.items():
-        reason = F.coalesce(reason, F.when(~F.coalesce(F.expr(condition), F.lit(False)), F.lit(text)))
+    unfit = F.when(F.col("slow.new") & F.col("slow.body").isNull(), _unknown())
     # A sound alert of a schema that says more: before it is taken in, the broker has to learn what.
-    return F.coalesce(reason, F.when(F.col("slow.new"), _unknown().cast("string")))
+    return F.coalesce(F.col("fault"), F.col("slow.reason"), unfit, failed, F.when(F.col("slow.new"), _unknown()))
 
 
 def _strings_are_utf8(schema: StructType, fields: Sequence[str]) -> Column:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from fink_broker import __version__
@@ -10,13 +10,19 @@ from fink_broker import __version__
 PUBLISHER = "Fink"
 
 
-def with_ingest_time(alerts: DataFrame) -> DataFrame:
-    """Add `brokerIngestTimestamp`: the clock of the machine that decodes the alert, when it does.
+def batch_time() -> Column:
+    """When the batch began: one time for all its alerts, the same again if it runs anew after a crash.
 
-    Not `current_timestamp`, which becomes a number in the generated code: Spark would compile that anew for every batch.
+    `current_timestamp` alone becomes a number in the generated code, which Spark would then compile anew for every batch. A text
+    does not, and that it is one is hidden from the optimizer, which would make a number of it.
     """
-    clock = F.java_method(F.lit("java.lang.System"), F.lit("currentTimeMillis"))
-    return alerts.withColumn("brokerIngestTimestamp", F.timestamp_millis(clock.cast("long")))
+    nothing = F.when(F.spark_partition_id() >= 0, F.lit("")).otherwise(F.lit("?"))
+    return F.concat(F.current_timestamp().cast("string"), nothing).cast("timestamp")
+
+
+def with_ingest_time(alerts: DataFrame) -> DataFrame:
+    """Add `brokerIngestTimestamp`: when the batch began that took the alert in."""
+    return alerts.withColumn("brokerIngestTimestamp", batch_time())
 
 
 def with_versions(alerts: DataFrame, science_version: str) -> DataFrame:

@@ -8,6 +8,8 @@ from functools import reduce
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from fink_broker.transforms.provenance import batch_time
+
 
 def passes(cuts: Mapping[str, str]) -> Column:
     """Whether an alert meets every cut; a cut on a missing value is not met.
@@ -36,5 +38,5 @@ def drop_repeats(alerts: DataFrame, alert_id: str, horizon: str) -> DataFrame:
     """
     if not alerts.isStreaming:
         return alerts.dropDuplicates([alert_id])
-    clocked = alerts.withColumn("_seen", F.current_timestamp()).withWatermark("_seen", horizon)
+    clocked = alerts.withColumn("_seen", batch_time()).withWatermark("_seen", horizon)
     return clocked.dropDuplicatesWithinWatermark([alert_id]).drop("_seen")

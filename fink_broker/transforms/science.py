@@ -17,6 +17,7 @@ from pyspark.sql.types import StructType
 from fink_broker.science import Module
 from fink_broker.surveys import Survey
 from fink_broker.transforms.columns import named
+from fink_broker.transforms.provenance import batch_time
 
 Columns = dict[str, pd.Series]
 
@@ -40,7 +41,7 @@ def with_science(alerts: DataFrame, modules: Sequence[Module], survey: Survey) -
         the modules), and `science_errors` (array of strings, null without errors): which modules raised, and what.
     """
     if not modules:
-        now = F.current_timestamp()
+        now = batch_time()
         errors = F.lit(None).cast("array<string>")
         return alerts.withColumns({"brokerStartProcessTimestamp": now, "brokerEndProcessTimestamp": now, "science_errors": errors})
     names = list(dict.fromkeys(name for module in modules for name in module.arguments))
