@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 from dataclasses import dataclass
@@ -73,6 +74,13 @@ def read_header(container: bytes) -> Header:
     except (EOFError, LookupError, OverflowError, MemoryError) as error:
         raise ValueError(f"a container without a header: {error}") from error
     return Header(container[: stream.tell()], schema, codec)
+
+
+@functools.lru_cache(maxsize=64)
+def namespace(schema: str) -> str | None:
+    """Namespace of a record's schema, such as ``lsst.v10_0``, in its name or beside it; None without one (specification 1.12, "Names")."""
+    record = json.loads(schema)
+    return str(record["name"]).rpartition(".")[0] or record.get("namespace")
 
 
 def long(value: int) -> bytes:

@@ -27,7 +27,7 @@ class Filter:
 
     def topic(self, survey: Survey) -> str:
         """Name of the filter's topic, as fink-client's users subscribe to it."""
-        return f"fink_{self.name}_{survey.name}"
+        return f"fink_{self.name}_{survey.topic_suffix}"
 
 
 def active(settings: Settings, survey: Survey) -> list[Filter]:

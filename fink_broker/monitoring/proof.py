@@ -10,7 +10,6 @@ from functools import cache
 from typing import Any
 
 import fastavro
-import pyarrow.parquet as pq
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -76,14 +75,14 @@ def parquet_folders(proof: Proof, spark: SparkSession, settings: Settings, surve
     proof.expect("science", science_ids, good)
     for kind, ids in (("raw", raw_ids), ("science", science_ids)):
         files = sorted((settings.archive_folder / kind).rglob("*.parquet"))
-        archived = [one for file in files for one in pq.ParquetFile(file).read(columns=[survey.alert_id])[0].to_pylist()]
+        archived = _ids([parquet.File(0, file) for file in files], survey.alert_id)
         proof.archive[kind] = len(archived)
         proof.expect(f"archive {kind}", archived, ids)
     return science
 
 
 def _ids(files: Iterable[parquet.File], column: str) -> list[Any]:
-    return [one for table in parquet.read(list(files), [column]) for one in table[column].to_pylist()]
+    return [one for table in parquet.read(list(files), [column]) for one in parquet.column(table, column).to_pylist()]
 
 
 def user_topics(proof: Proof, science: DataFrame, settings: Settings, survey: Survey, connection: Connection) -> None:
@@ -100,7 +99,7 @@ def user_topics(proof: Proof, science: DataFrame, settings: Settings, survey: Su
             key, value = message.key(), message.value()
             assert isinstance(key, bytes) and isinstance(value, bytes)  # noqa: PT018 - for the types
             record: Any = fastavro.schemaless_reader(io.BytesIO(value), _schema(key), None)
-            found.append(record[survey.alert_id])
+            found.append(record[survey.alert_id.rpartition(".")[2]])
             times.append(message.timestamp()[1] / 1000)
         proof.topics[topic] = len(found)
         proof.expect(f"topic {topic}", found, ids)

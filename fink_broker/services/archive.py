@@ -19,7 +19,7 @@ from pyspark.sql.streaming.query import StreamingQuery
 from fink_broker.config import Settings
 from fink_broker.connectors import parquet
 from fink_broker.connectors.hbase import SCHEMA_PREFIX, Client, Place, Row
-from fink_broker.errors import ServerUnavailable
+from fink_broker.errors import ConfigError, ServerUnavailable
 from fink_broker.infra import hbase
 from fink_broker.science import active
 from fink_broker.services import raw2science
@@ -33,6 +33,18 @@ NAME = "archive"
 _SLICE = 500  # rows that are in Python at a time
 
 log = logging.getLogger(__name__)
+
+
+def check(survey: Survey) -> None:
+    """Whether there is anything to do.
+
+    Raises
+    ------
+    ConfigError
+        The survey has no tables.
+    """
+    if not survey.tables:
+        raise ConfigError(f"{survey.name} has no HBase tables yet: start the other services without archive")
 
 
 def start(context: Context) -> StreamingQuery:

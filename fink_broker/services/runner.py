@@ -107,10 +107,13 @@ def run(
         A query died, a server does not answer, or a service runs already.
     """
     stop = stop or Stop()
-    # A survey that there is not, or a file of one's own that does not import: nothing is started and nobody waited for.
+    # A survey that there is not, or not for this service, or a file of one's own that does not import: nothing is started and nobody
+    # waited for.
     survey = surveys.get(settings.survey)
     for entry in entries:
-        entry.module()
+        check = getattr(entry.module(), "check", None)
+        if check is not None:
+            check(survey)
     with ExitStack() as stack:
         stack.enter_context(stop.on_signals())
         for entry in entries:

@@ -43,7 +43,7 @@ def build(messages: DataFrame, survey: Survey, codec: Codec, night: str | None =
     messages : DataFrame
         As `connectors.kafka.stream` gives them.
     survey : Survey
-        Checks and nights.
+        Checks, nights, and the names of what the broker adds.
     codec : Codec
         Known schemas.
     night : str, optional
@@ -52,9 +52,10 @@ def build(messages: DataFrame, survey: Survey, codec: Codec, night: str | None =
     Returns
     -------
     DataFrame
-        The alert's columns, those of the message, `brokerIngestTimestamp`, `reason` and `value` (of rejected ones), `status` and `night`.
+        The alert's columns, those of the message, when it was decoded and what with, `reason` and `value` (of rejected ones), `status` and
+        `night`.
     """
-    alerts = decode(with_ingest_time(messages), codec, survey.checks)
+    alerts = decode(with_ingest_time(messages, survey), codec, survey.checks, survey.schema_version)
     status = "case when reason is null then 'ok' else 'rejected' end as status"
     return with_night(alerts, survey.night, night).selectExpr("*", status)
 

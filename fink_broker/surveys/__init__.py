@@ -11,7 +11,6 @@ from typing import Literal
 
 from fink_broker.errors import ConfigError
 
-
 @dataclass(frozen=True)
 class FinkColumn:
     """A column that Fink adds: it always exists in the science database, with a default where its module is off.
@@ -94,18 +93,25 @@ class Survey:
     Parameters
     ----------
     name : str
-        Name in the configuration and at the end of topic names.
+        Name in the configuration.
+    topic_suffix : str
+        End of the names of users' topics.
     form : {"container", "confluent", "schemaless"}
         How alerts come over the wire: each in an Avro container with its schema, with the id of a schema in a registry, or bare.
     schemas : Path
         Folder of the known writer schemas, one ``<version>.avsc`` each; they say which columns there are before the first alert.
         It may be missing where they come from elsewhere, see `connectors.schemas`.
-    alert_id, object_id : str
-        Columns that identify one alert and one object in the sky.
+    alert_id : str
+        Column that identifies an alert, a number that is never null; a dotted name reaches into a struct.
+    object_id : str
+        Expression: what identifies an object in the sky; null for one that has no name.
     time : str
         Expression: time of the exposure, Julian date in days.
     night : str
         Expression: the night of the alert as ``YYYYMMDD``.
+    ingest_time : tuple of str
+        Published name of the column that says when the broker took an alert in, and its expression of the timestamp `batch_time`: a
+        timestamp, or a MJD (UTC).
     checks : mapping
         Reason to the condition that a sound alert meets; an alert that fails one is rejected with that reason.
     quality : mapping
@@ -120,14 +126,18 @@ class Survey:
         The columns that Fink adds, see `FinkColumn`.
     tables : tuple of Table
         HBase tables, main table first.
+    schema_version : str, optional
+        Published name of the column that says which schema an alert was written with: the namespace of its record (``lsst.v10_0``).
     """
 
     name: str
+    topic_suffix: str
     schemas: Path
     alert_id: str
     object_id: str
     time: str
     night: str
+    ingest_time: tuple[str, str]
     checks: Mapping[str, str]
     quality: Mapping[str, Cut]
     current: str
@@ -137,6 +147,7 @@ class Survey:
     light_curve_prefix: str = "c"
     fink_columns: Mapping[str, FinkColumn] = field(default_factory=dict)
     tables: tuple[Table, ...] = ()
+    schema_version: str | None = None
 
     @property
     def cuts(self) -> dict[str, str]:

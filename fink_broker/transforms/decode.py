@@ -15,7 +15,8 @@ from pyspark.sql.avro.functions import from_avro
 from pyspark.sql.pandas.functions import pandas_udf
 from pyspark.sql.types import ArrayType, BinaryType, BooleanType, DataType, StringType, StructField, StructType
 
-from fink_broker.transforms.framing import Codec, framed
+from fink_broker.connectors import avro
+from fink_broker.transforms.framing import Codec, framed, of_writer
 from fink_broker.transforms.recode import recode
 
 # What a plan raises, with topic, partition and offset of the message, when it meets a writer that it does not know.
@@ -23,8 +24,9 @@ UNKNOWN_WRITER = "FINK-UNKNOWN-WRITER"
 
 # Columns that are added here or on the way, in lower case: no field of an alert may have such a name.
 RESERVED = (
-    *("value", "topic", "partition", "offset", "kafkatimestamp", "brokeringesttimestamp", "record", "reason", "status", "night"),
-    *("fault", "place", "start", "size", "fast", "schema", "slow", "alert", "columns_id"),
+    *("value", "topic", "partition", "offset", "kafkatimestamp", "record", "reason", "status", "night"),
+    *("brokeringesttimestamp", "brokeringestmjd", "lsst_schema_version"),
+    *("fault", "writer", "place", "start", "size", "fast", "schema", "slow", "alert", "columns_id"),
 )
 
 _RECORD = StructType(
@@ -33,11 +35,12 @@ _RECORD = StructType(
         StructField("reason", StringType()),
         StructField("new", BooleanType()),
         StructField("alone", BinaryType()),
+        StructField("namespace", StringType()),
     ]
 )
 
 
-def decode(messages: DataFrame, codec: Codec, checks: Mapping[str, str]) -> DataFrame:
+def decode(messages: DataFrame, codec: Codec, checks: Mapping[str, str], version: str | None = None) -> DataFrame:
     """Decode the column `value`.
 
     Parameters
@@ -48,11 +51,14 @@ def decode(messages: DataFrame, codec: Codec, checks: Mapping[str, str]) -> Data
         Known schemas and limits.
     checks : mapping
         Reason to the SQL condition over the alert's columns that a sound alert meets.
+    version : str, optional
+        Name of a column for the namespace of the schema that the alert was written with.
 
     Returns
     -------
     DataFrame
-        The alert's columns, then those of `messages`, `record` (int; which of the message's records it is, from 0), and `reason` (string):
+        The alert's columns, then those of `messages`, `record` (int; which of the message's records it is, from 0), `version` if it
+        is asked for (string; null for an unknown writer), and `reason` (string):
         null for a sound alert; else why it is rejected, and the alert's columns are null. `value` is null for a sound alert, and the
         message as received for a rejected one (of a container that holds several records: a container of that record). A container of
         several records gives a row each.
@@ -63,6 +69,10 @@ def decode(messages: DataFrame, codec: Codec, checks: Mapping[str, str]) -> Data
     # The conditions say for themselves what they need: nothing here is evaluated for the others.
     found = _slowly(found, needs, codec) if codec.slow else _refused(found, needs, codec)
     others.append(F.col("record"))
+    if version:
+        spaces = of_writer([avro.namespace(writer.schema) for writer in codec.writers], "string")
+        found = found.withColumn(version, F.coalesce("slow.namespace", spaces) if codec.slow else spaces)
+        others.append(F.col(version))
     decoded = found.select("value", *others, "fault", *(["slow"] if codec.slow else []), _alert(codec).alias("alert"))
     fields = decoded.schema["alert"].dataType.fieldNames()  # type: ignore[attr-defined]
     flat = decoded.select("*", *[F.col(f"alert.{name}").alias(name) for name in fields])

@@ -94,16 +94,17 @@ def framed(messages: DataFrame, codec: Codec) -> DataFrame:
     -------
     DataFrame
         With `fault` (string; why it is no alert), `schema` (int; which of the codec's schemas, null for none), `start` and `size` (int;
-        of the record, from 1), and `fast` (boolean; whether schema, start and size are certain).
+        of the record, from 1), `fast` (boolean; whether schema, start and size are certain), and `writer` (int; which of the codec's
+        writers, null for none).
     """
     # One plain column a step, none a struct: Spark keeps a step apart where its columns are used more than once, and would
     # write a struct's expressions out at every use.
-    return _FRAMED[codec.form](messages.withColumn("fault", _fault(codec)).withColumn("writer", _writer(codec)), codec).drop("writer")
+    return _FRAMED[codec.form](messages.withColumn("fault", _fault(codec)).withColumn("writer", _writer(codec)), codec)
 
 
 def _container(messages: DataFrame, codec: Codec) -> DataFrame:
     return (
-        messages.withColumn("head", _of_writer([len(writer.prefix) for writer in codec.writers]))
+        messages.withColumn("head", of_writer([len(writer.prefix) for writer in codec.writers]))
         .withColumn("varint", varint_length())
         .withColumn("size", F.length("value") - F.col("head") - 2 * SYNC - 1 - F.col("varint"))
         .withColumn("fast", is_fast())
@@ -166,13 +167,14 @@ def _writer(codec: Codec) -> Column:
     return which
 
 
-def _of_writer(values: Sequence[int]) -> Column:
-    start = F.lit(None).cast("int")
+def of_writer(values: Sequence[int | str | None], kind: str = "int") -> Column:
+    """The value of each of the codec's writers, chosen by the column `writer`; null for none."""
+    start = F.lit(None).cast(kind)
     return reduce(lambda other, pair: F.when(F.col("writer") == pair[0], F.lit(pair[1])).otherwise(other), enumerate(values), start)
 
 
 def _schema(codec: Codec) -> Column:
-    return _of_writer(codec.schema_of)
+    return of_writer(codec.schema_of)
 
 
 def varint_length() -> Column:

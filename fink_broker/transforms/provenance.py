@@ -6,6 +6,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from fink_broker import __version__
+from fink_broker.surveys import Survey
 
 PUBLISHER = "Fink"
 
@@ -20,9 +21,10 @@ def batch_time() -> Column:
     return F.concat(F.current_timestamp().cast("string"), nothing).cast("timestamp")
 
 
-def with_ingest_time(alerts: DataFrame) -> DataFrame:
-    """Add `brokerIngestTimestamp`: when the batch began that took the alert in."""
-    return alerts.withColumn("brokerIngestTimestamp", batch_time())
+def with_ingest_time(messages: DataFrame, survey: Survey) -> DataFrame:
+    """Add the survey's `ingest_time`: when the batch began that took the message in."""
+    name, expression = survey.ingest_time
+    return messages.withColumn("batch_time", batch_time()).withColumn(name, F.expr(expression)).drop("batch_time")
 
 
 def with_versions(alerts: DataFrame, science_version: str) -> DataFrame:

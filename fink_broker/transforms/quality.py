@@ -31,12 +31,13 @@ def drop_repeats(alerts: DataFrame, alert_id: str, horizon: str) -> DataFrame:
     alerts : DataFrame
         Streaming or not.
     alert_id : str
-        Column of the id.
+        Column of the id; a dotted name reaches into a struct.
     horizon : str
         Interval, such as ``2 days``: how long an id is remembered. Its clock is the broker's, not the alert's: with the alert's time
         as watermark, a Kafka partition that lags would lose its alerts in silence.
     """
+    known = alerts.withColumn("_id", F.col(alert_id))
     if not alerts.isStreaming:
-        return alerts.dropDuplicates([alert_id])
-    clocked = alerts.withColumn("_seen", batch_time()).withWatermark("_seen", horizon)
-    return clocked.dropDuplicatesWithinWatermark([alert_id]).drop("_seen")
+        return known.dropDuplicates(["_id"]).drop("_id")
+    clocked = known.withColumn("_seen", batch_time()).withWatermark("_seen", horizon)
+    return clocked.dropDuplicatesWithinWatermark(["_id"]).drop("_id", "_seen")

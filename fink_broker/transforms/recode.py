@@ -36,12 +36,15 @@ class Record(NamedTuple):
         not even fit, and then is None.
     alone : bytes or None
         Of a container that holds several: one that holds this record only.
+    namespace : str or None
+        That of its schema.
     """
 
     body: bytes | None = None
     reason: str | None = None
     new: bool = False
     alone: bytes | None = None
+    namespace: str | None = None
 
 
 def recode(
@@ -93,8 +96,10 @@ def _recode(value: bytes, reader: str, known: tuple[str, ...], reserved: tuple[s
         fault = fault or refused.get(header.prefix)
     if fault:
         return [Record(reason=fault)]
-    alone = len(records) > 1
-    return [Record(_body(record, reader, says_more), None, says_more, _alone(record, writer) if alone else None) for record in records]
+    alone, space = len(records) > 1, avro.namespace(header.schema)
+    return [
+        Record(_body(record, reader, says_more), None, says_more, _alone(record, writer) if alone else None, space) for record in records
+    ]
 
 
 def _body(record: Any, reader: str, says_more: bool) -> bytes | None:

@@ -56,7 +56,7 @@ def puts(alerts: DataFrame, survey: Survey) -> DataFrame:
     """
     prepared = _with_fink(alerts, survey)
     return prepared.select(
-        F.col(survey.object_id).cast("string").alias("object"),
+        F.expr(survey.object_id).cast("string").alias("object"),
         F.expr(survey.time).alias("time"),
         F.unix_millis(PROCESSED).alias("timestamp"),
         F.concat_ws("_", "fink_broker_version", "fink_science_version").alias("versions"),

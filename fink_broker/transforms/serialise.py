@@ -37,6 +37,8 @@ def messages(alerts: DataFrame, survey: Survey, partitions: Mapping[str, int]) -
     DataFrame
         `topic`, `key`, `value`, `partition`, `headers` (`fink-id`: the alert's id as text, so that a reader can drop repeats).
     """
+    # Clients look for the id at the top level, where not every version of an alert has it.
+    alerts = alerts.withColumn(survey.alert_id.rpartition(".")[2], F.col(survey.alert_id))
     public = [_public(alerts, name) for name in alerts.columns if name not in INTERNAL]
     record = F.struct(*public)
     selected = alerts.where(F.size("topics") > 0)
@@ -45,7 +47,7 @@ def messages(alerts: DataFrame, survey: Survey, partitions: Mapping[str, int]) -
     once_each = selected.select(
         "topics",
         to_avro(record, schema).alias("value"),
-        F.hash(survey.object_id).alias("object"),
+        F.hash(F.expr(survey.object_id)).alias("object"),
         F.array(id_header).alias("headers"),
     )
     counts = F.create_map(*[F.lit(item) for pair in partitions.items() for item in pair]).cast("map<string,int>")

@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
-from fink_broker.config import CHECKOUT
-from fink_broker.errors import FinkError
-from fink_broker.services import runner
+from fink_broker.config import CHECKOUT, Settings
+from fink_broker.errors import ConfigError, FinkError
+from fink_broker.services import registry, runner
+from fink_broker.services.context import RunOptions
 from fink_broker.services.registry import ServiceEntry
 
 HEAD = """
@@ -222,6 +223,13 @@ def test_an_unknown_service_and_a_wrong_file_are_one_line(home: Home):
     code, _, err = finish(home.start("first"))
     assert code == 2
     assert err == f"fink: {home.folder}/first.py has no function 'start'\n"
+
+
+def test_a_survey_that_a_service_is_not_for_is_said_before_anybody_is_waited_for(tmp_path: Path):
+    settings = Settings(home=tmp_path, survey="rubin")
+    with pytest.raises(ConfigError, match="rubin has no HBase tables yet: start the other services without archive"):
+        runner.run(registry.find(["archive"], settings), settings, RunOptions())
+    assert list(tmp_path.iterdir()) == []
 
 
 class Query:

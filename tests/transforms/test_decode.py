@@ -288,3 +288,14 @@ def test_the_size_of_a_block_takes_as_many_bytes_as_avro_says(spark):
         .collect()
     )
     assert sorted((row.n, row.size, row.fast) for row in rows) == [(size, size, True) for size in sizes]
+
+
+def test_the_namespace_of_the_writer_s_schema(templates: list[dict[str, Any]], messages):
+    """Known to the plan for what the JVM decodes; the slow way finds it in the message."""
+    schema = writer_schema("3.3")
+    other = json.loads(schema.text) | {"name": "ztf.v9.alert", "namespace": "not.this"}
+    slow = io.BytesIO()
+    fastavro.writer(slow, fastavro.parse_schema(other), [templates[0]], codec="deflate")
+    values = [container(templates[0], schema), slow.getvalue(), garbage.EMPTY]
+    rows = decode(messages(values), known.codec("3.3", slow=True), SURVEY.checks, "version").orderBy("offset").collect()
+    assert [(row.reason, row.version) for row in rows] == [(None, "ztf"), (None, "ztf.v9"), ("empty message", None)]

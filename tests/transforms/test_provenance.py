@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 from pyspark.sql import functions as F
 
 from fink_broker import __version__
-from fink_broker.surveys import get
+from fink_broker.surveys import get, names
+from fink_broker.transforms.decode import RESERVED
 from fink_broker.transforms.provenance import with_ingest_time, with_night, with_versions
 
 NIGHT = get("ztf").night
@@ -63,10 +64,23 @@ def test_a_forced_night_holds_for_all(spark):
 
 
 def test_times_and_versions(spark):
-    before = datetime.now().astimezone() - timedelta(seconds=1)
-    stamped = with_versions(with_ingest_time(spark.createDataFrame([("ZTF",)] * 3, "publisher string")), "7.4.0")
-    assert stamped.columns == ["publisher", "brokerIngestTimestamp", "fink_broker_version", "fink_science_version"]
+    before = today() - timedelta(milliseconds=1)
+    stamped = spark.createDataFrame([("ZTF",)] * 3, "publisher string")
+    for survey in ("ztf", "rubin"):
+        stamped = with_ingest_time(stamped, get(survey))
+    stamped = with_versions(stamped, "7.4.0")
+    added = ["brokerIngestTimestamp", "brokerIngestMjd", "fink_broker_version", "fink_science_version"]
+    assert stamped.columns == ["publisher", *added]
     rows = stamped.collect()
     assert {(row.publisher, row.fink_broker_version, row.fink_science_version) for row in rows} == {("Fink", __version__, "7.4.0")}
     for row in rows:
-        assert before < row.brokerIngestTimestamp.astimezone() < datetime.now().astimezone() + timedelta(seconds=1)
+        assert before < row.brokerIngestTimestamp.astimezone() < today()
+        # A double holds a MJD of our days to a microsecond.
+        found = datetime(1858, 11, 17, tzinfo=UTC) + timedelta(days=row.brokerIngestMjd)
+        assert before - timedelta(microseconds=2) < found < today() + timedelta(microseconds=2)
+
+
+def test_no_field_of_an_alert_takes_the_name_of_what_is_added_to_it():
+    for name in names():
+        survey = get(name)
+        assert {column.lower() for column in (survey.ingest_time[0], survey.schema_version) if column} <= set(RESERVED)

@@ -42,6 +42,13 @@ def test_repeats_within_a_batch(spark):
     assert sorted(drop_repeats(alerts, "candid", "2 days").collect()) == [(1, "a"), (2, "b"), (3, "c")]
 
 
+def test_an_id_in_a_struct(spark):
+    alerts = spark.createDataFrame([((1, 5), "a"), ((2, 5), "b"), ((1, 5), "a")], "source struct<id: long, x: int>, name string")
+    found = drop_repeats(alerts, "source.id", "2 days")
+    assert found.columns == ["source", "name"]
+    assert sorted(found.collect()) == [((1, 5), "a"), ((2, 5), "b")]
+
+
 def test_repeats_over_batches_are_dropped_and_alerts_of_any_age_are_kept(spark, tmp_path: Path):
     """The clock is the broker's: an alert of an old night that comes late is not lost."""
     source = tmp_path / "in"

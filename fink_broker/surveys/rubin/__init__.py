@@ -1,4 +1,4 @@
-"""The Vera C. Rubin Observatory's survey (LSST): decoded to raw, alerts of versions 7 to 11.
+"""The Vera C. Rubin Observatory's survey (LSST): alerts of versions 7 to 11; it has no HBase tables yet.
 
 Its schemas are not part of this project, because those that are published are under the GPL: they come from Rubin's registry, or from a
 folder such as that of the package lsst-alert-packet.
@@ -15,15 +15,18 @@ _CUTOUTS = ("cutoutScience", "cutoutTemplate", "cutoutDifference")
 
 SURVEY = Survey(
     name="rubin",
+    topic_suffix="lsst",
     form="confluent",
     schemas=Path(__file__).parent / "schemas",
     # At the top level it is called alertId up to version 7, diaSourceId since 8: in the detection it always has this name.
     alert_id="diaSource.diaSourceId",
-    # Null where the detection was matched with a known object of the solar system.
-    object_id="diaSource.diaObjectId",
+    # Null or 0 where the detection was matched with a known object of the solar system.
+    object_id="coalesce(nullif(diaSource.diaObjectId, 0), diaSource.ssObjectId)",
     time=f"{_UTC} + 2400000.5D",
     # day_obs of Rubin (SITCOMTN-032): the date of UTC less 12 hours, so that no night in Chile has two; MJD 40587 is 1970-01-01.
     night=f"date_format(date_from_unix_date(cast(floor({_UTC} - 0.5D) - 40587 as int)), 'yyyyMMdd')",
+    # MJD 40587 is 1970-01-01.
+    ingest_time=("brokerIngestMjd", "unix_micros(batch_time) / 86400e6D + 40587D"),
     checks={
         "diaSourceId is missing or not positive": "diaSource.diaSourceId > 0",
         "diaObjectId is negative": "coalesce(diaSource.diaObjectId, 0) >= 0",
@@ -39,4 +42,5 @@ SURVEY = Survey(
     current="diaSource",
     history="prvDiaSources",
     cutouts=_CUTOUTS,
+    schema_version="lsst_schema_version",
 )

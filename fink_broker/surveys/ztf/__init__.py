@@ -10,12 +10,14 @@ _CUTOUTS = ("cutoutScience", "cutoutTemplate", "cutoutDifference")
 
 SURVEY = Survey(
     name="ztf",
+    topic_suffix="ztf",
     schemas=Path(__file__).parent / "schemas",
     alert_id="candid",
     object_id="objectId",
     time="candidate.jd",
     # The UTC calendar date of candidate.jd; MJD 40587 is 1970-01-01.
     night="date_format(date_from_unix_date(cast(floor(candidate.jd - 2400000.5) - 40587 as int)), 'yyyyMMdd')",
+    ingest_time=("brokerIngestTimestamp", "batch_time"),
     checks={
         "candid is missing or not positive": "candid > 0",
         # $ would let a line feed at the end pass, into row keys and file names.
