@@ -26,8 +26,7 @@ from fink_broker.connectors.hbase import Client
 from fink_broker.errors import FinkError, SumsDoNotMeet
 from fink_broker.infra import kafka, processes
 from fink_broker.infra.servers import SERVERS
-from fink_broker.monitoring import counts
-from fink_broker.monitoring.counts import Counts
+from fink_broker.monitoring.counts import Books, Counts
 from fink_broker.monitoring.memory import PeakMemory
 from fink_broker.monitoring.proof import prove
 from fink_broker.services import archive, merge, registry, runner, simulator
@@ -168,7 +167,8 @@ def _worked_off(settings: Settings, survey: Survey, sent: int, stop: runner.Stop
     """
     before, changed = "", time.monotonic()
     while True:
-        stages = {name: counts.of(settings, survey, name) for name in SERVICES}
+        books = Books(settings, survey)
+        stages = {name: books.of(name) for name in SERVICES}
         text = ", ".join(f"{name} {stage.taken:,}" for name, stage in stages.items())
         say(text)
         if stages["stream2raw"].taken >= sent and not any(stage.lag for stage in stages.values()):

@@ -57,7 +57,7 @@ def _offered(number: int, running: bool) -> str:
 def _wait(settings: Settings) -> None:
     """Until stream2raw has committed all that was offered."""
     told = time.monotonic()
-    while left := counts.offered(settings) - counts.replayed(settings).total():
+    while left := counts.offered(settings) - counts.replayed(settings):
         if processes.find(settings, "stream2raw") is None:
             raise FinkError(f"stream2raw has ended before it took {left:,} messages: it will when it is started again")
         if time.monotonic() > told + _TELL_S:

@@ -17,14 +17,15 @@ from fink_broker.connectors.sparklog import newest, offsets
 from fink_broker.errors import FinkError, ServerUnavailable
 from fink_broker.infra import processes
 from fink_broker.infra.kafka import connection
-from fink_broker.monitoring import counts, latency
+from fink_broker.monitoring import latency, nights
+from fink_broker.monitoring.counts import Books
 from fink_broker.services import registry
 
 _DROPPED = ("cut", "duplicate")
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Print the state of every service; exit code 1 if sums do not meet."""
+    """Print the state of every service, and of a night the account; exit code 1 if sums do not meet."""
     parser = Parser("status")
     parser.add_argument("--night", type=parse_night)
     parser.add_argument("--json", action="store_true")
@@ -56,16 +57,17 @@ def status(settings: Settings, night: str | None = None) -> dict[str, Any]:
     -------
     dict
         ``ok`` and ``services``: name to state, pid, in, out, rejected (reason to number), cut, duplicate, lag (alerts; null if Kafka does
-        not answer), rate (alerts out in a second, over the last minute), latency_s (p50 and p99), stages_s (the same by stage), errors
-        (science module to number), ok.
+        not answer), rate (alerts out in a second, over the last minute), latency_s (p50 and p99 of the newest batch), stages_s (the same by
+        stage), batches (the newest ones, each with its stages), errors (science module to number), ok. Of a night ``account``, see
+        `monitoring.nights.Account`.
     """
-    survey = surveys.get(settings.survey)
+    books = Books(settings, surveys.get(settings.survey), night)
     services = {}
     for entry in registry.known(settings).values():
         if entry.kind != "stream" or not entry.counted:
             continue
         running = processes.find(settings, entry.name)
-        count = counts.of(settings, survey, entry.name, night)
+        count = books.of(entry.name)
         reasons = {reason: number for reason, number in count.dropped.items() if reason not in _DROPPED}
         services[entry.name] = {
             "state": "running" if running else "stopped",
@@ -75,19 +77,25 @@ def status(settings: Settings, night: str | None = None) -> dict[str, Any]:
             "rejected": reasons,
             **{reason: number for reason, number in count.dropped.items() if reason in _DROPPED},
             "lag": _kafka_lag(settings) if entry.name == "stream2raw" and night is None else count.lag,
-            **_speed(settings, entry.name),
+            **_speed(books, entry.name),
             "errors": count.errors,
             "ok": count.meets,
         }
-    return {"ok": all(service["ok"] for service in services.values()), "services": services}
+    ok = all(service["ok"] for service in services.values())
+    if night is None:
+        return {"ok": ok, "services": services}
+    account = nights.account(books)
+    return {"ok": ok and not account.faults, "services": services, "account": asdict(account)}
 
 
-def _speed(settings: Settings, service: str) -> dict[str, Any]:
-    found = latency.speed(settings, service)
-    stages = {} if found is None else {name: asdict(stage) for name, stage in found.stages.items()}
+def _speed(books: Books, service: str) -> dict[str, Any]:
+    found = latency.speed(books, service)
+    if found is None:
+        return {"rate": None, "latency_s": None, "stages_s": {}, "batches": []}
+    batches = [asdict(batch) for batch in found.batches]
+    stages = batches[-1]["stages"]
     # The last stage of a service is the whole of it.
-    whole = list(stages.values())[-1] if stages else None
-    return {"rate": None if found is None else round(found.rate, 2), "latency_s": whole, "stages_s": stages}
+    return {"rate": round(found.rate, 2), "latency_s": list(stages.values())[-1], "stages_s": stages, "batches": batches}
 
 
 def _kafka_lag(settings: Settings) -> int | None:
@@ -118,13 +126,33 @@ def table(state: Mapping[str, Any]) -> str:
         )
         notes += [f"  {name}: rejected {number:,}: {reason}" for reason, number in service["rejected"].items()]
         notes += [
-            f"  {name}: {stage}: half of the alerts within {span['p50']:.1f} s, 99 % within {span['p99']:.1f} s"
+            f"  {name}: {stage}: half of the newest batch within {span['p50']:.1f} s, 99 % within {span['p99']:.1f} s"
             for stage, span in service["stages_s"].items()
         ]
         notes += [f"  {name}: the science module {module} raised for {number:,} alerts" for module, number in service["errors"].items()]
         if not service["ok"]:
             notes.append(f"  {name}: the sums do not meet: {service['in']:,} in, but {service['out']:,} out and the rest not accounted for")
-    return "\n".join([*lines, *notes, "", "sums meet" if state["ok"] else "SUMS DO NOT MEET"])
+    account = _account(state["account"]) if "account" in state else []
+    return "\n".join([*lines, *notes, *account, "", "sums meet" if state["ok"] else "SUMS DO NOT MEET"])
+
+
+def _account(account: Mapping[str, Any]) -> list[str]:
+    """The account of a night, sum by sum."""
+    lines = [
+        f"  {one['topic']}/{one['partition']}: offsets {one['first']} to {one['last']}: {one['messages']:,} messages of the night"
+        + (f", {one['others']:,} of others" if one["others"] else "")
+        + (f", {one['missing']:,} nowhere" if one["missing"] else "")
+        for one in account["stretches"]
+    ]
+    further = f" + {account['further']:,} further alerts in them" if account["further"] else ""
+    return [
+        "",
+        *lines,
+        f"  {account['messages']:,} messages{further} = {account['sound']:,} sound + {sum(account['rejected'].values()):,} rejected",
+        f"  {account['sound']:,} sound = {account['distinct']:,} distinct + {account['repeats']:,} repeats",
+        f"  {account['distinct']:,} distinct = {account['cut']:,} cut + {account['science']:,} in science + {account['waiting']:,} waiting",
+        *(f"  {fault}" for fault in account["faults"]),
+    ]
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, reduce
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import Any
 from urllib.parse import unquote, urlparse
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -33,6 +35,7 @@ LOG = "_spark_metadata"
 STAMP = "columns_id"
 NEW_COLUMNS = "FINK-NEW-COLUMNS"
 _SCHEMAS = "_schemas"
+_READERS = 4  # threads: pyarrow reads footers and columns beside the interpreter's lock
 
 # Parquet holds a row group in memory, and looks at its size only after 100 rows: of large messages that is more than there is.
 _ROW_GROUPS = {"parquet.block.size": str(32 * 1024 * 1024), "parquet.page.size.row.check.min": "4"}
@@ -132,10 +135,11 @@ def _belong_together(folder: Path, checkpoint: Path) -> None:
 
 @dataclass(frozen=True)
 class File:
-    """A committed file of a sink: in which batch it came, and where it is."""
+    """A committed file of a sink: in which batch it came, where it is, and when it was closed (Unix time in seconds)."""
 
     batch: int
     path: Path
+    closed: float = 0.0
 
     @property
     def partition(self) -> dict[str, str]:
@@ -147,24 +151,22 @@ class File:
         """Number of rows, from the footer."""
         return int(pq.read_metadata(self.path).num_rows)
 
-    def highest(self, column: str) -> int:
-        """Highest value of a top-level column of numbers, from the footer; 0 if it does not say."""
-        return max(self._maxima(column), default=0)
-
-    def _maxima(self, column: str) -> Iterator[int]:
-        metadata = pq.read_metadata(self.path)
-        for group in range(metadata.num_row_groups):
-            row_group = metadata.row_group(group)
-            for number in range(row_group.num_columns):
-                chunk = row_group.column(number)
-                if chunk.path_in_schema == column and chunk.statistics is not None and chunk.statistics.has_min_max:
-                    highest: Any = chunk.statistics.max
-                    yield int(highest)
-
 
 def committed(folder: Path) -> list[File]:
     """The files that the sink's log names, in the order of their batches."""
-    return [File(number, local_path(entry["path"])) for number, entry in entries(folder / LOG) if entry.get("action", "add") == "add"]
+    return [
+        File(number, local_path(entry["path"]), entry["modificationTime"] / 1000)
+        for number, entry in entries(folder / LOG)
+        if entry.get("action", "add") == "add"
+    ]
+
+
+def snapshot(folder: Path) -> tuple[int, list[File]]:
+    """Number of the newest batch (-1 for none), and the files that had been committed with it."""
+    while True:
+        batch, files = newest(folder / LOG), committed(folder)
+        if newest(folder / LOG) == batch:
+            return batch, files
 
 
 def local_path(uri: str) -> Path:
@@ -173,6 +175,26 @@ def local_path(uri: str) -> Path:
 
 
 def read(files: Sequence[File], columns: Sequence[str]) -> Iterator[pa.Table]:
-    """Some columns of committed files (dotted names reach into structs), one table a file."""
-    for file in files:
-        yield pq.ParquetFile(file.path).read(columns=list(columns))
+    """Some columns of committed files (dotted names reach into structs, see `column`), one table a file."""
+    with ThreadPoolExecutor(_READERS) as pool:
+        yield from pool.map(lambda file: _read(file, list(columns)), files)
+
+
+def _read(file: File, columns: list[str]) -> pa.Table:
+    table = pq.ParquetFile(file.path).read(columns=columns, use_threads=False)
+    # A footer is long: whoever has read the file need not open it again to know how many rows it has.
+    vars(file)["rows"] = table.num_rows
+    return table
+
+
+def column(table: pa.Table, name: str) -> pa.ChunkedArray[Any]:
+    """A column of a table by its dotted name.
+
+    Raises
+    ------
+    KeyError
+        There is none.
+    """
+    outer, *inner = name.split(".")
+    found: pa.ChunkedArray[Any] = pc.struct_field(table[outer], inner) if inner else table[outer]
+    return found

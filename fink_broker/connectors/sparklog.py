@@ -5,8 +5,9 @@ Each holds a version line and then one JSON object a line (Spark 4.0: `HDFSMetad
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ def newest(log: Path) -> int:
 def entries(log: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Batch number and entry of a compactible log, oldest first.
 
-    In a compacted file an entry's batch is the file's own unless it names one (`batchId`).
+    An entry's batch is the one that it names (`batchId`), else that of its file. A compacted file says it only by the order of its entries,
+    and by the files that it has replaced, as long as these are there: of batches before all of them, one number stands for all.
 
     Parameters
     ----------
@@ -30,12 +32,31 @@ def entries(log: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     plain = {int(file.name): file for file in log.glob("[0-9]*") if file.name.isdigit()}
     compact = {int(file.name.removesuffix(".compact")): file for file in log.glob("[0-9]*.compact")}
     base = max(compact, default=-1)
-    files = [(base, compact[base])] if compact else []
-    files += [(number, plain[number]) for number in sorted(plain) if number > base]
-    for number, file in files:
-        for line in file.read_text(encoding="utf-8").splitlines()[1:]:
-            entry = json.loads(line)
-            yield int(entry.get("batchId", number)), entry
+    if compact:
+        yield from _compacted(base, compact[base], {number: file for number, file in plain.items() if number < base})
+    for number in sorted(plain):
+        if number > base:
+            yield from ((int(entry.get("batchId", number)), entry) for entry in _lines(plain[number]))
+
+
+def _compacted(base: int, file: Path, before: Mapping[int, Path]) -> Iterator[tuple[int, dict[str, Any]]]:
+    known: dict[str, int] = {}
+    for number, plain in before.items():
+        with contextlib.suppress(FileNotFoundError):  # Spark clears them away after a while
+            known |= {entry["path"]: number for entry in _lines(plain)}
+    left = len(known)
+    batch = min(known.values(), default=base + 1) - 1
+    for entry in _lines(file):
+        number = known.get(entry["path"], batch)
+        yield int(entry.get("batchId", number)), entry
+        if entry["path"] in known:
+            left -= 1
+            # What comes between two that are known is of an earlier compacted file.
+            batch = number + 1 if left else base
+
+
+def _lines(file: Path) -> Iterator[dict[str, Any]]:
+    return map(json.loads, file.read_text(encoding="utf-8").splitlines()[1:])
 
 
 def offsets(checkpoint: Path, batch: int, source: int = 0) -> Any:

@@ -6,24 +6,28 @@ After a crash between sink and commit log a batch runs again with no rows to rep
 from __future__ import annotations
 
 import json
+import operator
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from fink_broker.config import Settings
 from fink_broker.connectors import parquet
 from fink_broker.connectors.parquet import File
 from fink_broker.connectors.sparklog import entries, newest, offsets
+from fink_broker.errors import ConfigError
 from fink_broker.surveys import Survey
 
-_COMPARE = {"=": pc.equal, "!=": pc.not_equal, "<": pc.less, "<=": pc.less_equal, ">": pc.greater, ">=": pc.greater_equal}
+_COMPARE = {"=": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
+_NO_IDS = np.empty(0, np.int64)
+# Where a message came from.
+PLACE = ("topic", "partition", "offset")
 
 
 @dataclass(frozen=True)
@@ -54,41 +58,166 @@ class Counts:
         return self.taken == self.given + sum(self.dropped.values())
 
 
-def intake(settings: Settings, night: str | None = None) -> Counts:
-    """Counts of stream2raw. Of one night, what was taken in is not known from Kafka's offsets, and is what lies there."""
-    files = _of_night(parquet.committed(settings.raw), night)
-    given = sum(file.rows for file in files if file.partition["status"] == "ok")
-    reasons: Counter[str] = Counter()
-    for table in parquet.read([file for file in files if file.partition["status"] == "rejected"], ["reason"]):
-        reasons.update(str(reason) for reason in table["reason"].to_pylist())
-    for (reason, arrival), number in replayed(settings).items():
-        reasons[reason] -= number if night in (None, arrival) else 0
-    reasons = +reasons
-    if night:
-        return Counts(given + reasons.total(), given, dict(reasons))
-    messages = _messages(settings.checkpoint("stream2raw"), newest(settings.raw / parquet.LOG))
-    return Counts(messages + _further(files), given, dict(reasons))
+class Books:
+    """What lies in raw and science at one moment, and what each service has taken of it. A file is opened once, whoever counts it.
+
+    Parameters
+    ----------
+    settings : Settings
+        Folders and checkpoints.
+    survey : Survey
+        Ids and cuts.
+    night : str, optional
+        Count the alerts of this night (``YYYYMMDD``) only.
+    """
+
+    def __init__(self, settings: Settings, survey: Survey, night: str | None = None) -> None:
+        self.settings, self.survey, self.night = settings, survey, night
+        self._place = PLACE if night else ()
+        # Science first: all that it was made from lies in raw by then.
+        self._science_batch, self.science_files = parquet.snapshot(settings.science)
+        self._raw_batch, self.raw_files = parquet.snapshot(settings.raw)
+
+    def of_night(self, files: Iterable[File]) -> list[File]:
+        """Those of the night that is counted."""
+        return [file for file in files if self.night in (None, file.partition["night"])]
+
+    def _raw(self, status: str) -> list[File]:
+        return [file for file in self.of_night(self.raw_files) if file.partition["status"] == status]
+
+    @cached_property
+    def sound(self) -> dict[File, pa.Table]:
+        """By file, the sound alerts of raw: `record`, `id`, whether one `passes` the cuts; and `PLACE` if a night is counted."""
+        files, survey, kept = self._raw("ok"), self.survey, ["record", *self._place]
+        cuts = [cut.column for cut in survey.quality.values()]
+        tables = zip(files, parquet.read(files, [*kept, survey.alert_id, *cuts]), strict=True)
+        return {file: self._with_id(table, kept).append_column("passes", _passes(table, survey)) for file, table in tables}
+
+    @cached_property
+    def rejected(self) -> dict[File, pa.Table]:
+        """By file, what was rejected: `record`, `reason`; and `PLACE` if a night is counted."""
+        files = self._raw("rejected")
+        return dict(zip(files, parquet.read(files, ["record", "reason", *self._place]), strict=True))
+
+    @cached_property
+    def science(self) -> dict[File, pa.Table]:
+        """By file, the science alerts: `science_errors`; and `id` if a night is counted."""
+        files, kept = self.of_night(self.science_files), ["science_errors"]
+        tables = parquet.read(files, [*kept, *([self.survey.alert_id] if self.night else [])])
+        return {file: self._with_id(table, kept) if self.night else table for file, table in zip(files, tables, strict=True)}
+
+    def _with_id(self, table: pa.Table, kept: list[str]) -> pa.Table:
+        try:
+            identity = parquet.column(table, self.survey.alert_id)
+        except KeyError:
+            raise ConfigError(f"{self.settings.root} holds alerts of another survey than {self.survey.name}: set survey") from None
+        return table.select(kept).append_column("id", identity)
+
+    @cached_property
+    def read(self) -> list[File]:
+        """Files of sound raw alerts that raw2science has read."""
+        return _taken(list(self.sound), self.settings.checkpoint("raw2science"), self._science_batch)
+
+    @cached_property
+    def elsewhere(self) -> np.ndarray:
+        """Ids that should be in science of the night that is counted, and are in that of another, with which they came first."""
+        absent = np.setdiff1d(passing(self.sound[file] for file in self.read), ids(self.science.values())) if self.night else _NO_IDS
+        if not len(absent):
+            return absent
+        name, files = self.survey.alert_id, [file for file in self.science_files if file.partition["night"] != self.night]
+        others = [parquet.column(table, name).to_numpy() for table in parquet.read(files, [name])]
+        return np.intersect1d(absent, np.concatenate([_NO_IDS, *others]))
+
+    def read_in(self, batch: int) -> list[File]:
+        """Those that it read in one of its batches, of any night; none if Spark has cleared away what it knew of that batch."""
+        checkpoint = self.settings.checkpoint("raw2science")
+        try:
+            start, end = (_reached(checkpoint, number) for number in (batch - 1, batch))
+        except FileNotFoundError:
+            return []
+        return [file for file in self.raw_files if file.partition["status"] == "ok" and start < self._entered.get(file.path, -1) <= end]
+
+    @cached_property
+    def _entered(self) -> dict[Path, int]:
+        """Where in the log of what raw2science reads each file is."""
+        return _entries(self.settings.checkpoint("raw2science"))
+
+    def of(self, service: str) -> Counts:
+        """Counts of any streaming service by its name."""
+        if service == "stream2raw":
+            return self._intake()
+        return self._raw2science() if service == "raw2science" else self._reader(service)
+
+    def sent_again(self, columns: Sequence[str]) -> Iterable[pa.Table]:
+        """Rejected messages that were offered again and that stream2raw has taken, see `replayed`."""
+        return _sent_again(self.settings, columns, self._raw_batch)
+
+    def _intake(self) -> Counts:
+        """Of one night, what was taken in is not known from Kafka's offsets, and is what lies there; see `nights`."""
+        given = sum(table.num_rows for table in self.sound.values())
+        reasons = Counter(str(reason) for table in self.rejected.values() for reason in table["reason"].to_pylist())
+        for table in self.sent_again(["reason", "night"]):
+            reasons.subtract(row["reason"] for row in table.to_pylist() if self.night in (None, row["night"]))
+        reasons = +reasons
+        if self.night:
+            return Counts(given + reasons.total(), given, dict(reasons))
+        further = sum(int(np.count_nonzero(table["record"].to_numpy())) for table in (*self.sound.values(), *self.rejected.values()))
+        messages = _messages(self.settings.checkpoint("stream2raw"), self._raw_batch)
+        return Counts(messages + further, given, dict(reasons))
+
+    def _raw2science(self) -> Counts:
+        """What was cut and what was a repeat is worked out anew, from the raw alerts that it has read."""
+        tables = [self.sound[file] for file in self.read]
+        total = sum(table.num_rows for table in tables)
+        passed = passing(tables)
+        dropped = {"cut": total - len(passed), "duplicate": len(passed) - len(np.unique(passed)) + len(self.elsewhere)}
+        errors: Counter[str] = Counter()
+        for table in self.science.values():
+            errors.update(text.partition(":")[0] for texts in table["science_errors"].drop_null().to_pylist() for text in texts or ())
+        lag = sum(table.num_rows for table in self.sound.values()) - total
+        return Counts(total, sum(table.num_rows for table in self.science.values()), dropped, lag, dict(errors))
+
+    def _reader(self, service: str) -> Counts:
+        """Of a service that reads science alerts and writes to a server: distribution, archive, one's own; none if it reads else."""
+        checkpoint = self.settings.checkpoint(service)
+        rows = {file: table.num_rows for file, table in self.science.items()}
+        taken = sum(rows[file] for file in _taken(list(rows), checkpoint, newest(checkpoint / "commits")))
+        return Counts(taken, taken, lag=sum(rows.values()) - taken)
+
+
+def passing(tables: Iterable[pa.Table]) -> np.ndarray:
+    """Ids of the alerts that pass the cuts, repeats too."""
+    return ids(table.select(["id"]).filter(table["passes"]) for table in tables)
+
+
+def ids(tables: Iterable[pa.Table]) -> np.ndarray:
+    """Ids of alerts, repeats too."""
+    return np.concatenate([_NO_IDS, *(table["id"].to_numpy() for table in tables)])
+
+
+def _passes(table: pa.Table, survey: Survey) -> Any:
+    """Whether an alert passes the cuts, compared as Spark does: as doubles, NaN above all numbers; a missing value meets none."""
+    met = np.ones(table.num_rows, dtype=bool)
+    for cut in survey.quality.values():
+        column = parquet.column(table, cut.column)
+        values = column.cast(pa.float64()).to_numpy()
+        met &= column.is_valid().to_numpy() & _COMPARE[cut.operator](np.where(np.isnan(values), np.inf, values), cut.value)
+    return pa.array(met)
 
 
 def offered(settings: Settings) -> int:
     """Rejected messages that were offered to stream2raw again."""
-    return sum(int(pq.read_metadata(file).num_rows) for file in settings.replay.glob("*.parquet"))
+    return sum(File(0, file).rows for file in settings.replay.glob("*.parquet"))
 
 
-def replayed(settings: Settings) -> Counter[tuple[str, str]]:
-    """Of those, the ones that it has taken: why and in which night each had been rejected, to how many."""
+def replayed(settings: Settings) -> int:
+    """Of those, the ones that it has taken."""
+    return sum(table.num_rows for table in _sent_again(settings, ["reason"], newest(settings.raw / parquet.LOG)))
+
+
+def _sent_again(settings: Settings, columns: Sequence[str], batch: int) -> Iterator[pa.Table]:
     files = [File(0, file) for file in settings.replay.glob("*.parquet")]
-    taken = _taken(files, settings.checkpoint("stream2raw"), newest(settings.raw / parquet.LOG), source=1)
-    found: Counter[tuple[str, str]] = Counter()
-    for table in parquet.read(taken, ["reason", "night"]):
-        found.update((row["reason"], row["night"]) for row in table.to_pylist())
-    return found
-
-
-def _further(files: Iterable[File]) -> int:
-    """Alerts that came in one message with others, beside the first."""
-    several = [file for file in files if file.highest("record") > 0]
-    return sum(int(np.count_nonzero(table["record"].to_numpy())) for table in parquet.read(several, ["record"]))
+    yield from parquet.read(_taken(files, settings.checkpoint("stream2raw"), batch, source=1), columns)
 
 
 def _messages(checkpoint: Path, batch: int) -> int:
@@ -102,59 +231,19 @@ def _messages(checkpoint: Path, batch: int) -> int:
     return sum(end - began.get(topic, {}).get(part, 0) for topic, parts in reached.items() for part, end in parts.items())
 
 
-def science(settings: Settings, survey: Survey, night: str | None = None) -> Counts:
-    """Counts of raw2science: what was cut and what was a repeat is worked out anew, from the raw alerts that it has read."""
-    made = _of_night(parquet.committed(settings.science), night)
-    raw = [file for file in _of_night(parquet.committed(settings.raw), night) if file.partition["status"] == "ok"]
-    read = _taken(raw, settings.checkpoint("raw2science"), newest(settings.science / parquet.LOG))
-    passed, total = [np.empty(0, np.int64)], 0
-    for table in parquet.read(read, [survey.alert_id, *(cut.column for cut in survey.quality.values())]):
-        total += table.num_rows
-        passed.append(table[survey.alert_id].filter(_passes(table, survey)).to_numpy())
-    ids = np.concatenate(passed)
-    dropped = {"cut": total - len(ids), "duplicate": len(ids) - len(np.unique(ids))}
-    errors: Counter[str] = Counter()
-    for table in parquet.read(made, ["science_errors"]):
-        errors.update(text.partition(":")[0] for texts in table["science_errors"].to_pylist() for text in texts or ())
-    lag = sum(file.rows for file in raw) - total
-    return Counts(total, sum(file.rows for file in made), dropped, lag, dict(errors))
-
-
-def _passes(table: pa.Table, survey: Survey) -> Any:
-    met: Any = pa.chunked_array([pa.repeat(True, table.num_rows)])
-    for cut in survey.quality.values():
-        outer, *inner = cut.column.split(".")
-        column = pc.struct_field(table[outer], inner) if inner else table[outer]
-        # As doubles, as Spark compares: a float of 0.7 is less than 0.7.
-        met = pc.and_(met, _COMPARE[cut.operator](pc.cast(column, pa.float64()), pa.scalar(cut.value, pa.float64())))
-    return pc.fill_null(met, pa.scalar(False))
-
-
-def reader(settings: Settings, service: str, night: str | None = None) -> Counts:
-    """Counts of a service that reads science alerts and writes to a server: distribution, archive, one's own; none if it reads else."""
-    made = _of_night(parquet.committed(settings.science), night)
-    checkpoint = settings.checkpoint(service)
-    taken = sum(file.rows for file in _taken(made, checkpoint, newest(checkpoint / "commits")))
-    return Counts(taken, taken, lag=sum(file.rows for file in made) - taken)
-
-
 def _taken(files: Sequence[File], checkpoint: Path, batch: int, source: int = 0) -> list[File]:
     """Those of the files that a query on a folder (one of its sources) has read up to a batch."""
-    if batch < 0:
-        return []
+    reached = _reached(checkpoint, batch, source)
+    entered = _entries(checkpoint, source) if reached >= 0 else {}
+    return [file for file in files if entered.get(file.path, reached + 1) <= reached]
+
+
+def _reached(checkpoint: Path, batch: int, source: int = 0) -> int:
+    """Up to where in its log a query on a folder has come with a batch; -1 for nothing."""
     # A service of one's own may read something else than a folder: of that nothing is known here.
-    end = offsets(checkpoint, batch, source)
-    reached = end.get("logOffset", -1) if isinstance(end, dict) else -1
-    names = {parquet.local_path(entry["path"]) for number, entry in entries(checkpoint / "sources" / str(source)) if number <= reached}
-    return [file for file in files if file.path in names]
+    end = offsets(checkpoint, batch, source) if batch >= 0 else None
+    return int(end.get("logOffset", -1)) if isinstance(end, dict) else -1
 
 
-def _of_night(files: Iterable[File], night: str | None) -> list[File]:
-    return [file for file in files if night is None or file.partition["night"] == night]
-
-
-def of(settings: Settings, survey: Survey, service: str, night: str | None = None) -> Counts:
-    """Counts of any streaming service by its name."""
-    if service == "stream2raw":
-        return intake(settings, night)
-    return science(settings, survey, night) if service == "raw2science" else reader(settings, service, night)
+def _entries(checkpoint: Path, source: int = 0) -> dict[Path, int]:
+    return {parquet.local_path(entry["path"]): number for number, entry in entries(checkpoint / "sources" / str(source))}

@@ -35,6 +35,20 @@ def test_entries_come_once_and_in_order(tmp_path: Path):
     assert [(number, entry["path"]) for number, entry in entries(tmp_path)] == [(number, f"f{number}") for number in range(12)]
 
 
+def test_batches_of_a_compacted_file_that_does_not_name_them(tmp_path: Path):
+    """As a file sink's does not; an earlier compacted file (4) held its own batch too, batch 7 wrote nothing."""
+    paths = [f"f{number}" for number in range(10) if number != 7]
+    for number in (2, 3, 5, 6, 7, 8, 10):
+        write(tmp_path, str(number), *([{"path": f"f{number}"}] if number != 7 else []))
+    write(tmp_path, "4.compact", *[{"path": path} for path in paths[:5]])
+    write(tmp_path, "9.compact", *[{"path": path} for path in paths], {"path": "g9"})
+    found = [(number, entry["path"]) for number, entry in entries(tmp_path)]
+    assert found == [(1, "f0"), (1, "f1"), *[(int(path[1:]), path) for path in paths[2:]], (9, "g9"), (10, "f10")]
+    for number in (2, 3, 5, 6, 7, 8):
+        (tmp_path / str(number)).unlink()
+    assert {number for number, _ in entries(tmp_path)} == {9, 10}
+
+
 def test_a_batch_without_files(tmp_path: Path):
     write(tmp_path, "0")
     write(tmp_path, "1", {"path": "a"}, {"path": "b"})

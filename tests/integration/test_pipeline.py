@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from datasim import garbage
-from datasim.packet import writer_schema
+from datasim.packet import container, writer_schema
 from fink_broker.config import Settings
 from fink_broker.connectors import kafka, parquet
 from fink_broker.connectors.security import Connection
@@ -196,11 +196,17 @@ def test_status_counts_all_of_it(run: Run):
 
 
 def test_run_again_nothing_is_sent_twice_and_what_is_new_goes_through(run: Run):
-    """After the others: it adds to the night."""
-    further = night(160, after=120)
-    run.broker.send(run.topic, [*further, run.good[-1]])
+    """After the others: it adds to the night, and alerts on both sides of its beginning, UTC; one of them comes twice."""
+    template = read(run.good[0])
+    before, after = (
+        container(template | {"candid": candid, "candidate": template["candidate"] | {"candid": candid, "jd": jd}}, writer_schema("4.02"))
+        for candid, jd in ((1, 2461121.4999), (2, 2461121.5001))
+    )
+    further = [*night(160, after=120), before, after]
+    again = [run.good[-1], after]
+    run.broker.send(run.topic, [*further, *again])
     run.broker.run("start", *SERVICES, "--once")
-    run.repeats.append(run.good[-1])
+    run.repeats += again
     run.good += further
     assert Counter(row["candid"] for row in rows(run.broker.settings.raw, status="ok")) == Counter(run.ids())
     assert sorted(row["candid"] for row in rows(run.broker.settings.science)) == sorted(run.passing())
@@ -208,6 +214,32 @@ def test_run_again_nothing_is_sent_twice_and_what_is_new_goes_through(run: Run):
     for name, ids in selected(run.science()).items():
         assert sorted(alert["candid"] for alert in found[name]) == ids, name
     assert run.broker.status()["ok"]
+
+
+def account(broker: Broker, night: str) -> dict[str, Any]:
+    """The account of a night, without faults."""
+    found: dict[str, Any] = json.loads(broker.run("status", "--night", night, "--json").splitlines()[-1])["account"]
+    assert found["faults"] == []
+    return found
+
+
+def test_the_account_of_each_night_adds_up(run: Run):
+    """After all others: garbage is of the night in which it came, everything else of its own."""
+    sent = {"20260321": [1], NIGHT: [candid for candid in run.ids() if candid != 1]}
+    nights = {night: account(run.broker, night) for night in {*sent, *(row["night"] for row in rows(run.broker.settings.raw))}}
+    passing = run.passing()
+    for night, ids in sent.items():
+        found, unique = nights[night], set(ids)
+        assert (found["sound"], found["distinct"], found["repeats"]) == (len(ids), len(unique), len(ids) - len(unique))
+        assert (found["cut"], found["science"], found["waiting"]) == (len(unique - passing.keys()), len(unique & passing.keys()), 0)
+    assert sum(found["messages"] for found in nights.values()) == len(run.ids()) + len(run.bad)
+    assert sum((Counter(found["rejected"]) for found in nights.values()), Counter()) == Counter(
+        row["reason"] for row in rows(run.broker.settings.raw, status="rejected")
+    )
+    for one in (one for found in nights.values() for one in found["stretches"]):
+        assert (one["topic"], one["missing"]) == (run.topic, 0)
+    lines = run.broker.run("status", "--night", NIGHT).splitlines()
+    assert f"  {nights[NIGHT]['sound']} sound = {nights[NIGHT]['distinct']} distinct + {nights[NIGHT]['repeats']} repeats" in lines
 
 
 def test_killed_in_the_middle_and_started_again_each_alert_is_there_once(broker: Callable[[str], Broker]):

@@ -24,7 +24,7 @@ from fink_broker.connectors import parquet
 from fink_broker.connectors.security import Connection
 from fink_broker.errors import ConfigError, FinkError, ServerUnavailable
 from fink_broker.infra import kafka, kafka_security, ports, processes
-from fink_broker.monitoring import counts
+from fink_broker.monitoring.counts import Books
 from fink_broker.services import simulator
 from fink_broker.surveys import get
 from tests.integration.conftest import Broker
@@ -96,7 +96,8 @@ def worked_off(broker: Secured, alive: Callable[[], bool]) -> None:
     """Wait until every service has done its part of what was sent."""
     deadline = time.monotonic() + 200
     while True:
-        stages = [counts.of(broker.settings, get("ztf"), name) for name in SERVICES]
+        books = Books(broker.settings, get("ztf"))
+        stages = [books.of(name) for name in SERVICES]
         if stages[0].taken == ALERTS and stages[-1].taken and not any(stage.lag for stage in stages):
             return
         assert alive()
