@@ -78,8 +78,9 @@ def _conf(settings: Settings, log: Path) -> dict[str, str]:
         "spark.sql.ansi.enabled": "false",
         "spark.sql.shuffle.partitions": str(settings.spark.shuffle_partitions),
         "spark.sql.execution.arrow.pyspark.enabled": "true",
-        # Alerts are large: a few hundred of them are a batch for Arrow.
+        # Alerts are large: a few hundred of them are a batch for Arrow; of larger ones, fewer: it holds no more than 2 GB.
         "spark.sql.execution.arrow.maxRecordsPerBatch": "1000",
+        "spark.sql.execution.arrow.maxBytesPerBatch": "64m",
         # Write the few partitions of a batch side by side instead of sorting whole alerts by partition.
         "spark.sql.maxConcurrentOutputFileWriters": "64",
         "spark.sql.streaming.stateStore.providerClass": "org.apache.spark.sql.execution.streaming.state.RocksDBStateStoreProvider",

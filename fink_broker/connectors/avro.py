@@ -71,7 +71,7 @@ def read_header(container: bytes) -> Header:
         schema = metadata["avro.schema"].decode()
         codec = metadata.get("avro.codec", b"null").decode()
         json.loads(schema)
-    except (EOFError, LookupError, OverflowError, MemoryError) as error:
+    except (EOFError, LookupError, OverflowError, MemoryError, RecursionError) as error:
         raise ValueError(f"a container without a header: {error}") from error
     return Header(container[: stream.tell()], schema, codec)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pyspark.sql.types import ArrayType, DataType, DoubleType, FloatType, IntegerType, LongType, StructField, StructType
+from pyspark.sql.types import ArrayType, DataType, DoubleType, FloatType, IntegerType, LongType, MapType, StructField, StructType
 
 from fink_broker.errors import ConfigError
 
@@ -41,6 +41,8 @@ def _type(old: DataType, new: DataType, path: str) -> DataType:
         return _struct(old, new, f"{path}.")
     if isinstance(old, ArrayType) and isinstance(new, ArrayType):
         return ArrayType(_type(old.elementType, new.elementType, path))
+    if isinstance(old, MapType) and isinstance(new, MapType):
+        return MapType(old.keyType, _type(old.valueType, new.valueType, path))
     if old == new:
         return old
     wider = _WIDER.get((type(old), type(new))) or _WIDER.get((type(new), type(old)))

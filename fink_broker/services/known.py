@@ -85,7 +85,8 @@ class Known:
         """Codec of a plan."""
         given = tuple((refused or {}).items())
         reader = json.dumps(self.reader)
-        return Codec(self.form, reader, self.writers, slow=slow, refused=given, ask=len(given) < MOST, max_bytes=max_bytes)
+        ask = max(len(given), len(self.learned)) < MOST
+        return Codec(self.form, reader, self.writers, slow=slow, refused=given, ask=ask, max_bytes=max_bytes)
 
     def has(self, prefix: bytes) -> bool:
         """Whether messages that start so are decoded in the JVM."""
@@ -102,7 +103,7 @@ class Known:
         reader = self.reader
         if absorb(reader, json.loads(schema), reserved) == absorb(reader, reader):
             return False
-        if damaged(schema, [one.schema_text for one in self.learned]) is not None:
+        if damaged(schema, [writer.schema for writer in self.writers]):
             raise TypeError("a damaged copy of a known schema")
         return True
 

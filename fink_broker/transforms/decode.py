@@ -6,6 +6,7 @@ Where the first bytes of a message are those of a known writer (see `framing`), 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
@@ -13,7 +14,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.avro.functions import from_avro
 from pyspark.sql.pandas.functions import pandas_udf
-from pyspark.sql.types import ArrayType, BinaryType, BooleanType, DataType, StringType, StructField, StructType
+from pyspark.sql.types import ArrayType, BinaryType, BooleanType, DataType, MapType, StringType, StructField, StructType
 
 from fink_broker.connectors import avro
 from fink_broker.transforms.framing import Codec, framed, of_writer
@@ -77,7 +78,7 @@ def decode(messages: DataFrame, codec: Codec, checks: Mapping[str, str], version
     fields = decoded.schema["alert"].dataType.fieldNames()  # type: ignore[attr-defined]
     flat = decoded.select("*", *[F.col(f"alert.{name}").alias(name) for name in fields])
     message = F.coalesce("slow.alone", "value") if codec.slow else F.col("value")
-    reason = _reason(checks, flat.schema, fields, slow=codec.slow)
+    reason = _reason(codec, checks, flat.schema, fields)
     judged = flat.select("alert", *others, reason.alias("reason"), message.alias("value"))
     sound = F.col("reason").isNull()
     kept = [F.when(sound, F.col(f"alert.{name}")).alias(name) for name in fields]
@@ -90,16 +91,18 @@ def _unknown() -> Column:
 
 def _refused(found: DataFrame, needs: Column, codec: Codec) -> DataFrame:
     """Stop at what would need the slow way."""
-    fault = F.when(needs, _unknown()).otherwise(F.col("fault")) if codec.ask else F.col("fault")
+    stop = codec.ask or codec.form == "container"
+    fault = F.when(needs, _unknown()).otherwise(F.col("fault")) if stop else F.col("fault")
     return found.withColumns({"record": F.lit(0), "fault": fault})
 
 
 def _slowly(found: DataFrame, needs: Column, codec: Codec) -> DataFrame:
     """Send what needs it through Python; what does not is a null there: `when(needs, udf(value))` would run it for every row."""
-    reader, known, refused = codec.reader, [writer.schema for writer in codec.writers], dict(codec.refused)
+    known, refused = [writer.schema for writer in codec.writers], dict(codec.refused)
+    recoded = functools.partial(recode, reader=codec.reader, known=known, reserved=RESERVED, refused=refused, max_bytes=codec.max_bytes)
 
     def records(value: bytes | None) -> list[dict[str, object]] | None:
-        return None if value is None else [record._asdict() for record in recode(value, reader, known, RESERVED, refused)]
+        return None if value is None else [record._asdict() for record in recoded(value)]
 
     def slowly(values: pd.Series) -> pd.Series:
         return pd.Series([records(value) for value in values])
@@ -125,7 +128,7 @@ def _alert(codec: Codec) -> Column:
     return alert
 
 
-def _reason(checks: Mapping[str, str], schema: StructType, fields: Sequence[str], *, slow: bool) -> Column:
+def _reason(codec: Codec, checks: Mapping[str, str], schema: StructType, fields: Sequence[str]) -> Column:
     conditions = {
         "does not decode with its schema": F.greatest(*[F.col(name).isNotNull() for name in fields]),
         "text that is not UTF-8": _strings_are_utf8(schema, fields),
@@ -134,12 +137,13 @@ def _reason(checks: Mapping[str, str], schema: StructType, fields: Sequence[str]
     # The first that is not met. One flat expression: of a chain Spark's optimizer would look at each link anew for every batch.
     first = F.array_position(F.array(*conditions.values()), F.lit(False))
     failed = F.elt(F.when(first > 0, first.cast("int")), *map(F.lit, conditions))
-    if not slow:
+    if not codec.slow:
         return F.coalesce(F.col("fault"), failed)
-    # An alert whose values do not fit today's columns says more too.
-    unfit = F.when(F.col("slow.new") & F.col("slow.body").isNull(), _unknown())
-    # A sound alert of a schema that says more: before it is taken in, the broker has to learn what.
-    return F.coalesce(F.col("fault"), F.col("slow.reason"), unfit, failed, F.when(F.col("slow.new"), _unknown()))
+    # An alert of a schema that says more: before it is taken in, the broker has to learn what.
+    more = _unknown() if codec.ask else F.lit("its schema says more than the known ones, of which there are too many")
+    # Its values may not fit today's columns; else it is asked for only if it is sound.
+    unfit = F.when(F.col("slow.new") & F.col("slow.body").isNull(), more)
+    return F.coalesce(F.col("fault"), F.col("slow.reason"), unfit, failed, F.when(F.col("slow.new"), more))
 
 
 def _strings_are_utf8(schema: StructType, fields: Sequence[str]) -> Column:
@@ -156,6 +160,10 @@ def _texts(column: Column, kind: DataType, *, in_array: bool = False) -> list[Co
         return [column]
     if isinstance(kind, ArrayType):
         return _texts(F.flatten(F.array_compact(column)) if in_array else column, kind.elementType, in_array=True)
+    if isinstance(kind, MapType):
+        keys, values = (F.map_keys, kind.keyType), (F.map_values, kind.valueType)
+        parts = [(F.transform(F.array_compact(column), of) if in_array else of(column), ArrayType(one)) for of, one in (keys, values)]
+        return [text for part, one in parts for text in _texts(part, one, in_array=in_array)]
     if isinstance(kind, StructType):
         return [text for field in kind.fields for text in _texts(column[field.name], field.dataType, in_array=in_array)]
     return []

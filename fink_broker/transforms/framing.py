@@ -7,7 +7,6 @@ Confluent's form is a zero byte, the id of a schema in a registry (4 bytes, big-
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, reduce
@@ -17,7 +16,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from fink_broker.connectors import avro
-from fink_broker.transforms.schemas import resolved
+from fink_broker.transforms.resolved import essence
 
 Form = Literal["container", "confluent", "schemaless"]
 
@@ -51,7 +50,7 @@ class Codec:
     refused : tuple of (bytes, str)
         Prefixes whose schema cannot be had or learned, and why: their alerts are rejected.
     ask : bool
-        Whether an unknown prefix (Confluent's form) stops the query; else its alerts are rejected.
+        Whether an alert of an unknown schema (Confluent's form: with an unknown id) stops the query; else it is rejected.
     max_bytes : int
         Longer messages are rejected.
     """
@@ -66,18 +65,13 @@ class Codec:
 
     @cached_property
     def schemas(self) -> list[str]:
-        """The distinct schemas of the writers: headers that differ in a comment only share a decoder."""
-        return list({self._essence(writer): writer.schema for writer in reversed(self.writers)}.values())[::-1]
+        """The distinct schemas of the writers, written out: headers that differ in a comment only share a decoder."""
+        return list(dict.fromkeys(essence(writer.schema) for writer in self.writers))
 
     @cached_property
     def schema_of(self) -> list[int]:
         """For each writer, which of the `schemas` it has."""
-        essences = [self._essence(Writer(schema, b"")) for schema in self.schemas]
-        return [essences.index(self._essence(writer)) for writer in self.writers]
-
-    @staticmethod
-    def _essence(writer: Writer) -> str:
-        return json.dumps(resolved(json.loads(writer.schema)))
+        return [self.schemas.index(essence(writer.schema)) for writer in self.writers]
 
 
 def framed(messages: DataFrame, codec: Codec) -> DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import io
 import json
 import resource
@@ -15,10 +16,11 @@ from typing import Any, NamedTuple
 import fastavro
 
 from fink_broker.connectors import avro
+from fink_broker.transforms.resolved import resolved
 from fink_broker.transforms.schemas import absorb, damaged
 
 # A container of a few kilobytes can unfold to gigabytes: this much more may a message take than Python does without it.
-_MEMORY_BYTES = 1_000_000_000
+_MEMORY_BYTES = 500_000_000
 _NONE: Mapping[bytes, str] = {}
 
 
@@ -48,7 +50,13 @@ class Record(NamedTuple):
 
 
 def recode(
-    value: bytes, reader: str, known: Sequence[str] = (), reserved: Sequence[str] = (), refused: Mapping[bytes, str] = _NONE
+    value: bytes,
+    reader: str,
+    known: Sequence[str] = (),
+    reserved: Sequence[str] = (),
+    refused: Mapping[bytes, str] = _NONE,
+    *,
+    max_bytes: int = 16_000_000,
 ) -> list[Record]:
     """The records of a container in the reader schema, or the reason why there is none.
 
@@ -64,6 +72,8 @@ def recode(
         Names of columns that the broker adds.
     refused : mapping
         Headers whose schemas could not be learned, and why.
+    max_bytes : int
+        The records of a longer message, unpacked, are rejected.
 
     Returns
     -------
@@ -72,52 +82,58 @@ def recode(
     """
     try:
         with _limited_memory():
-            return _recode(value, reader, tuple(known), tuple(reserved), refused)
+            return _recode(value, reader, tuple(known), tuple(reserved), refused, max_bytes=max_bytes)
     # Hostile bytes make fastavro raise nearly anything; whatever it is, it is the reason that is kept with the message.
     except Exception as error:  # noqa: BLE001
-        detail = " ".join(str(error).split())[:200]
+        detail = " ".join(str(error).split())[:200].encode(errors="backslashreplace").decode()
         return [Record(reason=f"does not decode: {type(error).__name__}{': ' if detail else ''}{detail}")]
 
 
-def _recode(value: bytes, reader: str, known: tuple[str, ...], reserved: tuple[str, ...], refused: Mapping[bytes, str]) -> list[Record]:
-    container = fastavro.reader(io.BytesIO(value))
-    writer: Any = container.writer_schema
-    if _has_endless_array(writer, {}):
-        return [Record(reason="an array whose items take no bytes")]
-    records: list[Any] = list(container)
-    if not records:
-        return [Record(reason="a container without a record")]
-    fields = [field["name"] for field in _parsed(reader)["fields"]]
-    if not any(name in record for record in records for name in fields):
-        return [Record(reason=f"not an alert: it has none of the fields {', '.join(fields)}"[:200])]
+def _recode(
+    value: bytes, reader: str, known: tuple[str, ...], reserved: tuple[str, ...], refused: Mapping[bytes, str], *, max_bytes: int
+) -> list[Record]:
     header = avro.read_header(value)
     says_more, fault = _compare(header.schema, reader, known, reserved)
     if says_more:
         fault = fault or refused.get(header.prefix)
     if fault:
         return [Record(reason=fault)]
-    alone, space = len(records) > 1, avro.namespace(header.schema)
-    return [
-        Record(_body(record, reader, says_more), None, says_more, _alone(record, writer) if alone else None, space) for record in records
-    ]
+    # Numbers and bytes as they lie there: no logical type, and no default that fastavro might object to.
+    bare = _plain(header.schema)
+    records: list[Any] = list(fastavro.reader(io.BytesIO(avro.header(bare, header.codec) + value[len(header.prefix) :])))
+    if not records:
+        return [Record(reason="a container without a record")]
+    bodies = [_body(record, reader, says_more) for record in records]
+    if sum(len(body or b"") for body in bodies) > max_bytes:
+        return [Record(reason=f"larger than {max_bytes} bytes, unpacked")]
+    space = avro.namespace(header.schema)
+    if len(records) == 1:
+        return [Record(bodies[0], None, says_more, namespace=space)]
+    alone = [_alone(record, bare, header.schema) for record in records]
+    return [Record(body, None, says_more, one, space) for body, one in zip(bodies, alone, strict=True)]
 
 
 def _body(record: Any, reader: str, says_more: bool) -> bytes | None:
     """The record in the reader schema; None where it says more than fits."""
-    body = io.BytesIO()
     try:
-        fastavro.schemaless_writer(body, _parsed(reader), record)
+        return _written(record, reader)
     except (ValueError, OverflowError, struct.error):
         if says_more:
             return None
         raise
+
+
+def _written(record: Any, schema: str) -> bytes:
+    body = io.BytesIO()
+    fastavro.schemaless_writer(body, _parsed(schema), record)
     return body.getvalue()
 
 
-def _alone(record: Any, writer: Any) -> bytes:
-    container = io.BytesIO()
-    fastavro.writer(container, writer, [record])
-    return container.getvalue()
+def _alone(record: Any, bare: str, schema: str) -> bytes:
+    """A container of one of the records, with the schema as it was."""
+    body = _written(record, bare)
+    sync = hashlib.md5(body, usedforsecurity=False).digest()
+    return b"".join((avro.header(schema), sync, avro.long(1), avro.long(len(body)), body, sync))
 
 
 @contextmanager
@@ -136,46 +152,34 @@ def _limited_memory() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_AS, before)
 
 
-@functools.lru_cache(maxsize=4)
+@functools.lru_cache(maxsize=8)
 def _parsed(schema: str) -> Any:
-    return fastavro.parse_schema(json.loads(schema))
+    return fastavro.parse_schema(_bare(schema))
+
+
+def _bare(schema: str) -> Any:
+    """A schema without its logical types, which do not change the bytes."""
+    return json.loads(schema, object_hook=lambda item: {name: one for name, one in item.items() if name != "logicalType"})
+
+
+@functools.lru_cache(maxsize=64)
+def _plain(schema: str) -> str:
+    return json.dumps(resolved(_bare(schema)))
 
 
 @functools.lru_cache(maxsize=64)
 def _compare(schema: str, reader: str, known: tuple[str, ...], reserved: tuple[str, ...]) -> tuple[bool, str | None]:
     """Whether a schema says more than the reader schema, and why it cannot be read beside the known ones."""
-    ours = json.loads(reader)
+    ours, names = json.loads(reader), [field["name"] for field in json.loads(reader)["fields"]]
     try:
-        if absorb(ours, json.loads(schema), reserved) == absorb(ours, ours):
+        theirs = resolved(json.loads(schema))
+        said = {field["name"] for field in theirs.get("fields", ())} if isinstance(theirs, dict) else set()
+        if said.isdisjoint(names):
+            return False, f"not an alert: it has none of the fields {', '.join(names)}"[:200]
+        if absorb(ours, theirs, reserved) == absorb(ours, ours):
             return False, None
     except TypeError as error:
         return True, f"its schema does not go with the known ones: {error}"
-    if damaged(schema, known) is not None:
+    if damaged(schema, known):
         return True, "its schema is a damaged copy of a known one"
     return True, None
-
-
-def _has_endless_array(schema: Any, named: dict[str, Any]) -> bool:
-    """Whether a few bytes can claim an array of any length: its items take none, and fastavro would count them for years."""
-    if isinstance(schema, list):
-        return any(_has_endless_array(branch, named) for branch in schema)
-    if not isinstance(schema, dict):
-        return False
-    if "name" in schema:
-        named[schema["name"]] = schema
-    if schema["type"] == "array" and _is_empty(schema["items"], named):
-        return True
-    inner = [schema.get("items"), schema.get("values"), *(field["type"] for field in schema.get("fields", ()))]
-    return any(_has_endless_array(one, named) for one in inner)
-
-
-def _is_empty(schema: Any, named: dict[str, Any]) -> bool:
-    """Whether a value takes no bytes. A union takes at least one, so a record that holds itself ends here too."""
-    schema = named.get(schema, schema) if isinstance(schema, str) else schema
-    if not isinstance(schema, dict):
-        return bool(schema == "null")
-    if schema["type"] == "fixed":
-        return bool(schema["size"] == 0)
-    if schema["type"] == "record":
-        return all(_is_empty(field["type"], named) for field in schema["fields"])
-    return bool(schema["type"] == "null")

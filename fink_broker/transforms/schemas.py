@@ -6,11 +6,8 @@ import operator
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-Avro = Any  # a parsed Avro schema: str, dict or list (union)
+from fink_broker.transforms.resolved import INNER, NUMBERS, ROOT, Avro, essence, resolved
 
-# Widest last, see the promotions of the Avro specification 1.12, "Schema Resolution".
-_NUMBERS = ("int", "long", "float", "double")
-_INNER = {"array": "items", "map": "values"}
 _WIDENED = {("int", "long"), ("int", "double"), ("float", "double")}
 _FLIPS = 8  # as many bytes of a schema may be damaged for it to be recognised
 
@@ -34,11 +31,10 @@ def reader_schema(writers: Iterable[Avro]) -> dict[str, Any]:
     TypeError
         A field has types that no reader can bring together; the message names the field.
     """
-    nothing = {"type": "record", "fields": []}
-    merged = _merge([nothing, *map(resolved, writers)], "alert")
-    if not isinstance(merged, dict) or merged["type"] != "record":
+    every = [resolved(writer) for writer in writers]
+    if not all(isinstance(one, dict) and one["type"] == "record" for one in every):
         raise TypeError("an alert's schema is a record")
-    return merged
+    return _merge_records(every, ROOT)
 
 
 def absorb(reader: Avro, writer: Avro, reserved: Collection[str] = ()) -> dict[str, Any]:
@@ -56,12 +52,14 @@ def absorb(reader: Avro, writer: Avro, reserved: Collection[str] = ()) -> dict[s
     TypeError
         There is none: types that do not go together, or a name that is taken; the message names the field.
     """
+    if not reader_schema([writer])["fields"]:
+        raise TypeError("an alert of it takes no bytes")
     merged = reader_schema([reader, writer])
     names = [field["name"] for field in merged["fields"]]
     if taken := [name for name in names if name.lower() in reserved]:
         raise TypeError(f"field {taken[0]} has the name of a column that the broker adds")
-    _check_case(merged, "alert")
-    _check_types(reader, merged, "alert")
+    _check_case(merged, ROOT)
+    _check_types(reader, merged, ROOT)
     return merged
 
 
@@ -72,8 +70,8 @@ def _check_types(old: Avro, new: Avro, path: str) -> None:
         if before != after and (before, after) not in _WIDENED:
             raise TypeError(f"field {path} was {before}, and {after} would be needed to read both")
         return
-    if before["type"] in _INNER:
-        inner = _INNER[before["type"]]
+    if before["type"] in INNER:
+        inner = INNER[before["type"]]
         _check_types(before[inner], after[inner], path)
     types = {field["name"]: field["type"] for field in after.get("fields", ())}
     for field in before.get("fields", ()):
@@ -85,8 +83,8 @@ def _check_case(schema: Avro, path: str) -> None:
     for branch in _branches(schema):
         if not isinstance(branch, dict):
             continue
-        if branch["type"] in _INNER:
-            _check_case(branch[_INNER[branch["type"]]], path)
+        if branch["type"] in INNER:
+            _check_case(branch[INNER[branch["type"]]], path)
         seen: dict[str, str] = {}
         for field in branch.get("fields", ()):
             name = field["name"]
@@ -95,46 +93,13 @@ def _check_case(schema: Avro, path: str) -> None:
             _check_case(field["type"], f"{path}.{name}")
 
 
-def damaged(schema: str, known: Iterable[str]) -> str | None:
-    """The known schema that this text is a damaged copy of, if any: as long, and all but the same.
+def damaged(schema: str, known: Iterable[str]) -> bool:
+    """Whether a schema (JSON) is a damaged copy of a known one: written out, as long and all but the same.
 
     A byte that flips in the name of a field leaves a schema that is sound, and says that the field is another.
     """
-    for text in known:
-        if len(text) == len(schema) and 0 < sum(map(operator.ne, text, schema)) <= _FLIPS:
-            return text
-    return None
-
-
-def resolved(schema: Avro) -> Avro:
-    """The schema with every named type written out where it is used, without names of types, defaults and comments."""
-    return _resolve(schema, {})
-
-
-def _resolve(schema: Avro, named: dict[str, Avro], space: str = "") -> Avro:
-    """The schema with every named type written out, so that each use can be merged on its own."""
-    if isinstance(schema, str):
-        return named.get(schema) or named.get(f"{space}.{schema}") or schema
-    if isinstance(schema, list):
-        return [_resolve(branch, named, space) for branch in schema]
-    kind = schema["type"]
-    if isinstance(kind, dict | list):
-        return _resolve(kind, named, space)
-    if kind in _INNER:
-        return {"type": kind, _INNER[kind]: _resolve(schema[_INNER[kind]], named, space)}
-    if kind not in ("record", "enum", "fixed"):
-        return _resolve(kind, named, space) if kind in named else schema if "logicalType" in schema else kind
-    name = schema["name"]
-    space = schema.get("namespace") or (name.rpartition(".")[0] if "." in name else space)
-    full = name if "." in name or not space else f"{space}.{name}"
-    if kind == "record":
-        fields = [{"name": f["name"], "type": _resolve(f["type"], named, space)} for f in schema["fields"]]
-        resolved: Avro = {"type": "record", "fields": fields}
-    else:
-        resolved = schema
-    named[full] = resolved
-    named.setdefault(name.rpartition(".")[2], resolved)
-    return resolved
+    found = essence(schema)
+    return any(len(one) == len(found) and 0 < sum(map(operator.ne, one, found)) <= _FLIPS for one in map(essence, known))
 
 
 def _branches(schema: Avro) -> list[Avro]:
@@ -142,23 +107,44 @@ def _branches(schema: Avro) -> list[Avro]:
 
 
 def _merge(schemas: Sequence[Avro], path: str) -> Avro:
-    """One non-null type that reads all of them; records are named after their path, which is unique."""
+    """One non-null type that reads all of them; None where there is nothing to read. Named types are named after their path."""
     branches = [branch for schema in schemas for branch in _branches(schema)]
     kinds = list(dict.fromkeys(branch["type"] if isinstance(branch, dict) else branch for branch in branches))
-    if len(kinds) == 1:
-        kind = kinds[0]
-        if kind == "record":
-            return _merge_records(branches, path)
-        if kind in _INNER:
-            inner = _INNER[kind]
-            nullable = any(isinstance(branch[inner], list) and "null" in branch[inner] for branch in branches)
-            merged = _merge([branch[inner] for branch in branches], path)
-            return {"type": kind, inner: ["null", merged] if nullable else merged}
-        return branches[0]
-    if all(kind in _NUMBERS for kind in kinds):
+    if kinds == ["record"]:
+        merged = _merge_records(branches, path)
+        return merged if merged["fields"] else None
+    if kinds == ["enum"]:
+        return branches[0] | {"symbols": list(dict.fromkeys(symbol for branch in branches for symbol in branch["symbols"]))}
+    if len(kinds) == 1 and kinds[0] in INNER:
+        return _merge_inner(branches, kinds[0], path)
+    if all(branch == branches[0] for branch in branches):
+        return branches[0] if branches and not _is_empty(branches[0]) else None
+    if all(isinstance(branch, str) and branch in NUMBERS for branch in branches):
         # Avro would read an integer as a float, but a float does not hold every int.
-        return "double" if "float" in kinds and len(kinds) > 1 else max(kinds, key=_NUMBERS.index)
-    raise TypeError(f"field {path} is {' and '.join(map(str, kinds))} in different schemas: no type reads both")
+        return "double" if "float" in kinds else max(kinds, key=NUMBERS.index)
+    texts = dict.fromkeys(map(_text, branches))
+    raise TypeError(f"field {path} is {' and '.join(texts)} in different schemas: no type reads both")
+
+
+def _is_empty(branch: Avro) -> bool:
+    return isinstance(branch, dict) and branch.get("size") == 0
+
+
+def _text(branch: Avro) -> str:
+    if not isinstance(branch, dict):
+        return str(branch)
+    more = [f"{branch[name]}" for name in ("logicalType", "precision", "scale", "size") if name in branch]
+    return " ".join([branch["type"], *more])
+
+
+def _merge_inner(branches: Sequence[dict[str, Any]], kind: str, path: str) -> Avro:
+    inner = [branch[INNER[kind]] for branch in branches]
+    merged = _merge(inner, path)
+    if merged is None:
+        # Its items take no bytes: a few bytes can claim any number of them.
+        raise TypeError(f"field {path} is {kind} of nothing")
+    nullable = any(one == "null" or (isinstance(one, list) and "null" in one) for one in inner)
+    return {"type": kind, INNER[kind]: ["null", merged] if nullable else merged}
 
 
 def _merge_records(records: Sequence[dict[str, Any]], path: str) -> dict[str, Any]:
@@ -166,9 +152,6 @@ def _merge_records(records: Sequence[dict[str, Any]], path: str) -> dict[str, An
     for record in records:
         for field in record["fields"]:
             fields.setdefault(field["name"], []).append(field["type"])
-    merged = [
-        {"name": name, "type": ["null", _merge(types, f"{path}.{name}")], "default": None}
-        for name, types in fields.items()
-        if any(_branches(kind) for kind in types)
-    ]
-    return {"type": "record", "name": path.replace(".", "_"), "fields": merged}
+    merged = {name: _merge(types, f"{path}.{name}") for name, types in fields.items()}
+    kept = [{"name": name, "type": ["null", kind], "default": None} for name, kind in merged.items() if kind is not None]
+    return {"type": "record", "name": path, "fields": kept}

@@ -7,12 +7,13 @@ from types import SimpleNamespace
 
 import pytest
 
+from datasim import garbage
 from datasim.packet import container, writer_schema
 from fink_broker.config import Settings
 from fink_broker.connectors import avro
 from fink_broker.services import known, learning, stream2raw
 from fink_broker.services.context import Context
-from fink_broker.services.known import Learned
+from fink_broker.services.known import Known, Learned
 from fink_broker.services.learning import Position
 from fink_broker.surveys import get
 
@@ -85,6 +86,32 @@ def test_a_schema_that_comes_with_an_unsound_alert_is_refused_only_at_the_last_t
     assert learning.refused(context) == {}
     assert not learning.learn(context, PLACE, last_try=True)
     assert list(learning.refused(context)) == [writer_schema("3.3").header]
+
+
+def test_a_header_with_json_that_is_no_schema_is_refused(context: Context, monkeypatch: pytest.MonkeyPatch, templates):
+    """One bit that flips in `"type"` leaves JSON: it must not end the service, which would meet the message again at each start."""
+    known.keep(context.settings, ZTF, Learned(prefix=writer_schema("4.02").header, schema_text=writer_schema("4.02").text))
+    sound = container(templates[0] | {"fp_hists": None}, writer_schema("4.02"))
+    for value in garbage.unsound_schemas(sound, writer_schema("4.02")).values():
+        give(monkeypatch, value)
+        assert not learning.learn(context, PLACE)
+        assert not learning.learn(context, PLACE, last_try=True)
+    assert len(known.load(context.settings, ZTF).learned) == 1
+    assert all("field alert" in reason for reason in learning.refused(context).values())
+
+
+def test_a_broker_that_knows_too_many_schemas_asks_for_no_more():
+    """It would stop at each alert of a further one, and start again, without an end."""
+    one = Learned(prefix=b"x", schema_text=writer_schema("4.02").text)
+    assert Known(ZTF, [one] * (known.MOST - 1)).codec(1).ask
+    assert not Known(ZTF, [one] * known.MOST).codec(1).ask
+
+
+def test_a_damaged_first_alert_teaches_no_column(context: Context, monkeypatch: pytest.MonkeyPatch, templates):
+    sound = container(templates[0] | {"fp_hists": None}, writer_schema("4.02"))
+    give(monkeypatch, sound.replace(b'"name":"magpsf"', b'"name":"magpsg"'))
+    assert not learning.learn(context, PLACE)
+    assert known.load(context.settings, ZTF).learned == []
 
 
 def test_the_service_comes_back_for_an_unknown_writer_only(monkeypatch: pytest.MonkeyPatch):

@@ -89,6 +89,67 @@ def test_types_that_do_not_go_together_are_named(one: Any, other: Any, named: st
         reader_schema([record(("x", one)), record(("x", other))])
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"type": "long", "logicalType": "timestamp-millis"}, {"type": "long", "logicalType": "timestamp-micros"}),
+        ({"type": "long", "logicalType": "timestamp-millis"}, "long"),
+        ({"type": "int", "logicalType": "date"}, "long"),
+        ({"type": "fixed", "name": "f", "size": 4}, {"type": "fixed", "name": "f", "size": 5}),
+    ],
+)
+def test_numbers_that_mean_something_else_do_not_go_together(one: Any, other: Any):
+    """Avro would read one as the other, and a time in milliseconds as one in microseconds."""
+    with pytest.raises(TypeError, match=r"alert\.x"):
+        reader_schema([record(("x", one)), record(("x", other))])
+
+
+def test_an_enum_takes_in_further_symbols():
+    def enum(*symbols: str, name: str) -> Any:
+        return {"type": "enum", "name": name, "symbols": list(symbols)}
+
+    reader = reader_schema(
+        [record(("x", enum("g", "r", name="band")), ("y", enum("a", name="z"))), record(("x", enum("r", "i", name="filter")))]
+    )
+    assert types(reader)["x"] == {"type": "enum", "name": "alert.x", "symbols": ["g", "r", "i"]}
+
+
+def test_a_name_is_looked_for_in_the_namespace_around_it():
+    """Two types of one name in two namespaces: the second use of the name means the nearer one."""
+    far = record(("a", "int"), name="T") | {"namespace": "far"}
+    near = {
+        "type": "record",
+        "name": "near.Outer",
+        "fields": [
+            {"name": "first", "type": record(("b", "string"), name="T") | {"namespace": "near"}},
+            {"name": "second", "type": "T"},
+        ],
+    }
+    kinds = types(reader_schema([record(("x", far), ("y", near))]))
+    assert types(types(kinds["y"])["second"]) == {"b": "string"}
+
+
+@pytest.mark.parametrize(
+    "kind", [{"type": "array", "items": "null"}, {"type": "map", "values": {"type": "record", "name": "r", "fields": []}}]
+)
+def test_arrays_and_maps_of_nothing_are_refused(kind: Any):
+    with pytest.raises(TypeError, match=r"alert\.x is (array|map) of nothing"):
+        reader_schema([record(("x", kind))])
+
+
+def test_a_record_without_fields_is_left_out():
+    """Parquet cannot write it."""
+    assert types(reader_schema([record(("x", "int"), ("r", record(name="empty")))])) == {"x": "int"}
+
+
+def test_a_schema_that_unfolds_without_an_end_is_refused():
+    doubled: list[tuple[str, Any]] = [("t0", record(("x", "int"), name="T0"))]
+    doubled += [(f"t{n}", record(("a", f"T{n - 1}"), ("b", f"T{n - 1}"), name=f"T{n}")) for n in range(1, 30)]
+    for schema in (record(*doubled), record(("x", ["null", "ztf.alert"]))):
+        with pytest.raises(TypeError, match="nested too deeply"):
+            reader_schema([schema])
+
+
 def test_an_alert_is_a_record():
     with pytest.raises(TypeError, match="record"):
         reader_schema(["string"])
