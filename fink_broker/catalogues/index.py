@@ -190,7 +190,7 @@ def indexed(ra: ArrayLike, dec: ArrayLike, payload: pa.Table, radius: ArrayLike 
     ra, dec = np.asarray(ra, float) % 360, np.asarray(dec, float)
     # About one row in a square as high as a zone: fewer zones to visit where rows are few, fewer rows to look at where they are many.
     zones = max(1, round(np.pi * np.sqrt(len(ra) / (4 * np.pi))))
-    keys = np.minimum((dec + 90) / 180 * zones, zones - 1).astype(int) + np.minimum(ra / 360, 1 - 2**-30)
+    keys = np.minimum((dec + 90) / 180 * zones, zones - 1).astype(int) + np.minimum(ra / 360, 1 - 2**-36)
     order = np.argsort(keys, kind="stable")
     reaches = None if radius is None else np.asarray(radius, float)[order]
     reach = np.inf if reaches is None else float(reaches.max())

@@ -17,7 +17,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fink_broker.catalogues.index import Catalogue, Floats, indexed
+from fink_broker.catalogues import read
+from fink_broker.catalogues.index import Catalogue, Floats
 from fink_broker.errors import ConfigError, UsageError
 
 _NOTE = "catalogue.json"
@@ -141,8 +142,8 @@ def _opened(name: str, home: Path) -> Catalogue:
     known = note(home, name)
     where = folder(home) / name
     if not where.is_dir():
-        table = pq.read_table(_SHIPPED / f"{name}.parquet")
-        return indexed(table["ra"].to_numpy(), table["dec"].to_numpy(), table.drop_columns(["ra", "dec"]))
+        shipped, _ = read.catalogue(pq.read_table(_SHIPPED / f"{name}.parquet"))
+        return shipped
     try:
         keys, ra, dec = (_mapped(where / f"{part}.npy") for part in ("keys", "ra", "dec"))
         radius = _mapped(where / "radius.npy") if (where / "radius.npy").exists() else None

@@ -110,7 +110,7 @@ def _refined(points: Floats, members: Flags) -> Flags:
     pole = np.cross(*ends)
     off = points @ (pole / np.linalg.norm(pole))
     for _ in range(_ROUNDS):
-        near = np.abs(off - np.polyval(np.polyfit(along[members], off[members], 2), along)) < _ON_TRACK
+        near: Flags = np.abs(off - np.polyval(np.polyfit(along[members], off[members], 2), along)) < _ON_TRACK
         _without_stray_end(points, along, near)
         if np.array_equal(near, members) or near.sum() < 3:
             return near

@@ -134,8 +134,7 @@ def _with_tracklets(alerts: DataFrame, survey: Survey) -> DataFrame:
     alerts, none = alerts.drop("tracklet"), F.lit(tracklet.default).cast(tracklet.type)
     if survey.on_tracks is None:
         return alerts.withColumn("tracklet", none)
-    position = [f"{survey.current}.{name}" for name in ("ra", "dec")]
-    columns = [survey.alert_id, F.expr(survey.time).alias("time"), *position]
+    columns = [F.col(survey.alert_id), F.expr(survey.time).alias("time"), *[F.col(f"{survey.current}.{name}") for name in ("ra", "dec")]]
     # What was processed twice is at one place twice, and would span no circle.
     candidates = alerts.where(survey.on_tracks).select(*columns).dropDuplicates(["time", "ra", "dec"]).toPandas()
     candidates["tracklet"] = tracklets.named(*(candidates[name].to_numpy(float) for name in ("time", "ra", "dec")))
@@ -143,7 +142,8 @@ def _with_tracklets(alerts: DataFrame, survey: Survey) -> DataFrame:
     if found.empty:
         return alerts.withColumn("tracklet", none)
     names = F.broadcast(alerts.sparkSession.createDataFrame(found))
-    return alerts.join(names, survey.alert_id, "left").select(*alerts.columns, F.coalesce("tracklet", none).alias("tracklet"))
+    joined = alerts.join(names, survey.alert_id, "left").withColumn("tracklet", F.coalesce("tracklet", none))
+    return joined.select(*alerts.columns, "tracklet")
 
 
 def _source(settings: Settings, kind: str) -> Path:

@@ -7,8 +7,8 @@ import pandas as pd
 
 from fink_broker.science import outputs
 
-# The north pole of galactic coordinates (Blaauw et al. 1960), J2000, degrees, as astropy has it.
-_POLE_RA, _POLE_DEC = np.radians(192.8594812065348), np.radians(27.12825118085622)
+# The north pole of galactic coordinates (Blaauw et al. 1960) in ICRS, degrees, by astropy.
+_POLE_RA, _POLE_DEC = np.radians(192.85947789477606), np.radians(27.128252414968028)
 
 
 @outputs(galactic_latitude="double")
