@@ -12,7 +12,12 @@ import pandas as pd
 
 def apply(module: Callable[..., Any], alerts: Sequence[dict[str, Any]]) -> Any:
     """What a science module for ZTF returns for alerts."""
-    return module(*[column(name, alerts) for name in inspect.signature(module).parameters])
+    return module(*arguments(module, alerts))
+
+
+def arguments(module: Callable[..., Any], alerts: Sequence[dict[str, Any]]) -> list[pd.Series]:
+    """The columns that a science module takes."""
+    return [column(name, alerts) for name in inspect.signature(module).parameters]
 
 
 def column(name: str, alerts: Sequence[dict[str, Any]]) -> pd.Series:
