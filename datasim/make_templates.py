@@ -35,7 +35,7 @@ WHEEL = "fink-science==3.13.3"
 WHEEL_SHA256 = "721422bd5dce6f7e746b559b2437c321e5cb9f2c60f33c1cc8323cc42f40b37b"
 ALERTS = "fink_science/data/alerts/alerts.parquet"
 CATALOGUE = "fink_science/data/catalogs/gcvs.parquet"
-GCVS = CHECKOUT / "fink_broker" / "science" / "catalogs" / "gcvs.parquet"
+GCVS = CHECKOUT / "fink_broker" / "catalogues" / "shipped" / "gcvs.parquet"
 
 # The last column of the wheel's alerts was added by the broker that kept them; ZTF does not send it.
 NOT_FROM_ZTF = "timestamp"

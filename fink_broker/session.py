@@ -94,6 +94,8 @@ def _conf(settings: Settings, log: Path) -> dict[str, str]:
         "spark.ui.showConsoleProgress": "false",
         "spark.sql.warehouse.dir": str(settings.root / "spark-warehouse"),
         "spark.local.dir": str(settings.root / "tmp"),
+        # Science modules find their catalogues by it.
+        "spark.executorEnv.FINK__HOME": str(settings.root),
     }
     if local:
         # One machine: nothing of the application listens to the network.

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from fink_broker.catalogues import store
 from fink_broker.config import Settings
 from fink_broker.errors import ConfigError
 from fink_broker.plugins import Reference
@@ -40,6 +41,22 @@ def outputs(**types: str) -> Callable[[Function], Function]:
     return mark
 
 
+def catalogue(name: str) -> Callable[[Function], Function]:
+    """Say that a science module needs a catalogue of `fink catalogue`: without it no service starts.
+
+    Parameters
+    ----------
+    name : str
+        Name of the catalogue; `fink_broker.catalogues.store.opened` opens it.
+    """
+
+    def mark(function: Function) -> Function:
+        function.__dict__.setdefault("fink_catalogues", []).append(name)
+        return function
+
+    return mark
+
+
 @dataclass(frozen=True)
 class Module:
     """A science module: its name, its function, its columns in and out."""
@@ -56,7 +73,7 @@ def active(settings: Settings, survey: Survey) -> list[Module]:
     Raises
     ------
     ConfigError
-        A name is unknown, a file does not import, a function does not say its outputs.
+        A name is unknown, a file does not import, a function does not say its outputs, or a catalogue that it needs is missing or empty.
     """
     builtin = importlib.import_module(f"{__name__}.{survey.name}")
     known = {name: Reference(builtin.__name__, name) for name, value in vars(builtin).items() if hasattr(value, "fink_outputs")}
@@ -64,7 +81,11 @@ def active(settings: Settings, survey: Survey) -> list[Module]:
         if own.file is None:
             raise ConfigError(f"the science module '{own.name}' needs a file in [[modules]]")
         known[own.name] = Reference(str(settings.below_checkout(own.file)), own.function or own.name)
-    return [_module(name, known) for name in settings.raw2science.modules]
+    modules = [_module(name, known) for name in settings.raw2science.modules]
+    for module in modules:
+        for needed in getattr(module.reference.load(), "fink_catalogues", ()):
+            store.note(settings.root, needed)
+    return modules
 
 
 def _module(name: str, known: dict[str, Reference]) -> Module:

@@ -21,6 +21,7 @@ from pyspark.sql import functions as F
 from fink_broker.config import Settings
 from fink_broker.connectors.parquet import STAMP, File, committed
 from fink_broker.errors import SumsDoNotMeet, UsageError
+from fink_broker.science import tracklets
 from fink_broker.surveys import Survey
 
 KINDS = ("raw", "science")
@@ -122,11 +123,27 @@ def _archived(alerts: DataFrame, survey: Survey, kind: str) -> DataFrame:
     """The columns of the archive: those of the alerts, `timestamp` (UTC, of the exposure) and in science `tracklet` where Fink has it."""
     # JD 2440587.5 is 1970-01-01; the difference is exact, and a double holds whole microseconds until the year 2255.
     micros = F.round((F.expr(survey.time) - F.lit(2440587.5)) * F.lit(86_400e6)).cast("long")
-    columns = {"timestamp": F.timestamp_micros(micros)}
-    tracklet = survey.fink_columns.get("tracklet")
-    if kind == "science" and tracklet is not None and "tracklet" not in alerts.columns:
-        columns["tracklet"] = F.lit(tracklet.default).cast(tracklet.type)
-    return alerts.drop(*_INTERNAL).withColumns(columns)
+    alerts = alerts.withColumn("timestamp", F.timestamp_micros(micros))
+    if kind == "science" and "tracklet" in survey.fink_columns:
+        alerts = _with_tracklets(alerts, survey)
+    return alerts.drop(*_INTERNAL)
+
+
+def _with_tracklets(alerts: DataFrame, survey: Survey) -> DataFrame:
+    tracklet = survey.fink_columns["tracklet"]
+    alerts, none = alerts.drop("tracklet"), F.lit(tracklet.default).cast(tracklet.type)
+    if survey.on_tracks is None:
+        return alerts.withColumn("tracklet", none)
+    columns = [F.col(survey.alert_id), F.expr(survey.time).alias("time"), *[F.col(f"{survey.current}.{name}") for name in ("ra", "dec")]]
+    # What was processed twice is at one place twice, and would span no circle.
+    candidates = alerts.where(survey.on_tracks).select(*columns).dropDuplicates(["time", "ra", "dec"]).toPandas()
+    candidates["tracklet"] = tracklets.named(*(candidates[name].to_numpy(float) for name in ("time", "ra", "dec")))
+    found = candidates.loc[candidates["tracklet"] != "", [survey.alert_id, "tracklet"]]
+    if found.empty:
+        return alerts.withColumn("tracklet", none)
+    names = F.broadcast(alerts.sparkSession.createDataFrame(found))
+    joined = alerts.join(names, survey.alert_id, "left").withColumn("tracklet", F.coalesce("tracklet", none))
+    return joined.select(*alerts.columns, "tracklet")
 
 
 def _source(settings: Settings, kind: str) -> Path:

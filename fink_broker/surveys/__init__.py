@@ -122,6 +122,8 @@ class Survey:
         Prefix of the light-curve columns (history then current).
     cutouts : tuple of str
         Cutout columns.
+    on_tracks : str, optional
+        Condition on the alerts among which the nightly merge looks for tracks across one exposure.
     fink_columns : mapping
         The columns that Fink adds, see `FinkColumn`.
     tables : tuple of Table
@@ -145,6 +147,7 @@ class Survey:
     cutouts: tuple[str, ...]
     form: Literal["container", "confluent", "schemaless"] = "container"
     light_curve_prefix: str = "c"
+    on_tracks: str | None = None
     fink_columns: Mapping[str, FinkColumn] = field(default_factory=dict)
     tables: tuple[Table, ...] = ()
     schema_version: str | None = None

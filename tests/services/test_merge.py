@@ -65,7 +65,10 @@ def raw_alerts(spark: SparkSession, start: int, end: int, night: str = NIGHT, st
 def science_alerts(spark: SparkSession, start: int, end: int, night: str = NIGHT, extra: tuple[str, ...] = ("'RR' as gcvs",)) -> DataFrame:
     return spark.range(start, end, 1, 3).selectExpr(
         "id as candid",
-        f"named_struct('jd', {JD}D + id) as candidate",
+        # Those of the first seconds are one exposure, in which the first six new ones are on one line and others beside it.
+        f"named_struct('jd', {JD}D + id div 100, 'ra', 359.99D + id * 0.004, 'dec', 10D + id * 0.003 + if(id < 6, 0, id * id * 0.01), "
+        "'ssnamenr', if(id = 8, '123', 'null'), 'ndethist', 1 + id div 8, 'isdiffpos', 't', "
+        "'distnr', 5f, 'magnr', 20f, 'magpsf', 19f) as candidate",
         f"'{night}' as night",
         "cast(null as array<string>) as science_errors",
         *extra,
@@ -91,7 +94,9 @@ def test_a_night_is_merged_with_the_columns_of_the_archive(spark, home, raw, sci
     assert candids(done) == list(range(10))
     assert sorted(done.columns) == ["candid", "candidate", "day", "gcvs", "month", "timestamp", "tracklet", "year"]
     first = done.where("candid = 0").first()
-    assert (first["timestamp"], first["tracklet"], first["gcvs"]) == (datetime(2026, 3, 22, 12, 10, 38, 3540), "", "RR")
+    assert (first["timestamp"], first["gcvs"]) == (datetime(2026, 3, 22, 12, 10, 38, 3540), "RR")
+    names = {row["candid"]: row["tracklet"] for row in done.collect()}
+    assert names == {candid: "TRCK_20260322_121038_00" if candid < 6 else "" for candid in range(10)}
     assert (first["year"], first["month"], first["day"], first["candidate"]["jd"]) == (2026, 3, 22, JD)
     done = archived(spark, home, "raw")
     assert sorted(done.columns) == ["candid", "candidate", "day", "month", "timestamp", "year"]

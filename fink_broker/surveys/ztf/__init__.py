@@ -6,6 +6,8 @@ from fink_broker.surveys import Cut, Survey
 from fink_broker.surveys.ztf.science import FINK_COLUMNS
 from fink_broker.surveys.ztf.tables import TABLES
 
+# Brighter than the source in the reference image by less than its distance allows: a variable star, or a bad subtraction.
+_STELLAR = "candidate.distnr < 2 and {0} < 1 and {0} < -4 * (log10(candidate.distnr) + 0.2)".format("(candidate.magnr - candidate.magpsf)")
 _CUTOUTS = ("cutoutScience", "cutoutTemplate", "cutoutDifference")
 
 SURVEY = Survey(
@@ -38,6 +40,8 @@ SURVEY = Survey(
     current="candidate",
     history="prv_candidates",
     cutouts=_CUTOUTS,
+    # Fink's cuts (fink-broker, `apply_tracklet_cuts`): new, positive, no known body and no star.
+    on_tracks=f"candidate.ssnamenr = 'null' and candidate.ndethist = 1 and candidate.isdiffpos = 't' and not ({_STELLAR})",
     fink_columns=FINK_COLUMNS,
     tables=TABLES,
 )

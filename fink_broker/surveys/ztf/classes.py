@@ -1,0 +1,51 @@
+"""The class of an alert by Fink's published rule, out of what catalogues and classifiers say of it."""
+
+from __future__ import annotations
+
+# SIMBAD's types that a supernova may have for a host, in its old and new names, and those that say nothing (fink-utils,
+# `return_list_of_eg_host`).
+_HOSTS = (
+    *("Unknown", "Candidate_SN*", "SN*_Candidate", "SN", "Transient", "Fail", "Fail 504"),
+    *("galaxy", "Galaxy", "EmG", "Seyfert", "Seyfert_1", "Seyfert_2", "BlueCompG", "StarburstG", "LSB_G", "HII_G", "High_z_G"),
+    *("GinPair", "GinGroup", "BClG", "GinCl", "PartofG", "Compact_Gr_G", "IG", "PairG", "GroupG", "ClG", "SuperClG", "Void"),
+    *("LINER", "Possible_ClG", "Possible_SClG", "GravLens_Candidate"),
+)
+
+
+def fink_class(fink: str = "fink.", alert: str = "candidate.") -> str:
+    """Expression of an alert's class: the type in SIMBAD, or what one classifier says, ``Ambiguous`` if several do, or ``Unknown``.
+
+    Parameters
+    ----------
+    fink, alert : str
+        What is before the names of Fink's columns and of the alert's own.
+
+    Returns
+    -------
+    str
+        Spark SQL of type string. The rule is that of fink-filters 7.45, ``extract_fink_classification``, with the filters that it
+        calls; what is null flags nothing.
+    """
+    host = f"{fink}cdsxmatch in ({', '.join(repr(name) for name in _HOSTS)})"
+    sound = f"{alert}drb > 0.5 and {alert}classtar > 0.4 and {host}"
+    age = f"({alert}jd - {alert}jdstarthist)"
+    supernova_like = f"({fink}snn_snia_vs_nonia > 0.5 or {fink}snn_sn_vs_all > 0.5) and {sound}"
+    simbad = f"{fink}cdsxmatch not in ('Unknown', 'Transient') and not {fink}cdsxmatch like 'Fail%' and not {fink}cdsxmatch like 'Galaxy%'"
+    kilonova = f"{fink}rf_kn_vs_nonkn > 0.5 and {sound} and {age} < 5 and {alert}ndethist < 20 and {fink}roid != 3"
+    early = f"{supernova_like} and {alert}ndethist <= 20 and {fink}rf_snia_vs_nonia > 0.5"
+    supernova = f"{supernova_like} and {age} <= 90 and {alert}ndethist > 1 and {fink}roid != 3"
+    microlensing = f"{fink}mulens > 0"
+    flags = (microlensing, supernova, f"{fink}roid in (2, 3)")
+    ambiguous = " + ".join(f"int(coalesce({flag}, false))" for flag in flags) + " > 1"
+    classes = {
+        ambiguous: "Ambiguous",
+        f"{fink}roid = 3": "Solar System MPC",
+        f"{fink}tracklet like 'TRCK\\\\_%'": "Tracklet",
+        f"{fink}roid = 2": "Solar System candidate",
+        kilonova: "Kilonova candidate",
+        early: "Early SN Ia candidate",
+        supernova: "SN candidate",
+        microlensing: "Microlensing candidate",
+    }
+    cases = " ".join(f"when {condition} then '{name}'" for condition, name in classes.items())
+    return f"case when {simbad} then {fink}cdsxmatch {cases} else 'Unknown' end"
