@@ -23,6 +23,12 @@ from tests.lightcurves import apply
 ARCSEC = 1 / 3600
 
 
+@pytest.fixture(autouse=True)
+def _own_home(tmp_path, monkeypatch):
+    """Whatever this machine's HOME has, the catalogues are those that come with the broker."""
+    monkeypatch.setenv("FINK__HOME", str(tmp_path))
+
+
 def catalogue() -> pd.DataFrame:
     return pq.read_table(_SHIPPED / "gcvs.parquet").to_pandas()
 
@@ -84,7 +90,7 @@ def test_detections_in_the_light_curve():
 
 
 @pytest.fixture
-def home(tmp_path, monkeypatch):
+def home(tmp_path):
     """A HOME with a catalogue of each kind, a source or two in each."""
     kinds = {"vsx": ["VType"], "x3hsp": ["3HSP Source name"], "x4lac": ["Source_Name"]}
     kinds["mangrove"] = ["HyperLEDA_name", "2MASS_name", "lum_dist", "ang_dist"]
@@ -94,7 +100,6 @@ def home(tmp_path, monkeypatch):
             rows["lum_dist"], rows["ang_dist"] = [112.441993769, 1.0], [106.9547214808656, 0.1 + 0.2]
         rows.to_parquet(tmp_path / "rows.parquet")
         store.write(tmp_path, name, read.catalogue(read.table(tmp_path / "rows.parquet"))[0], "a test")
-    monkeypatch.setenv("FINK__HOME", str(tmp_path))
     return tmp_path
 
 
