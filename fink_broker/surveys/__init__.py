@@ -11,6 +11,7 @@ from typing import Literal
 
 from fink_broker.errors import ConfigError
 
+
 @dataclass(frozen=True)
 class FinkColumn:
     """A column that Fink adds: it always exists in the science database, with a default where its module is off.
