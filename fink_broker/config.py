@@ -154,6 +154,17 @@ class Stream2raw(Section):
     max_message_bytes: Count = 16_000_000
 
 
+class Mirror(KafkaEnd):
+    """The telescope's messages on to another Kafka."""
+
+    section: ClassVar[str] = "mirror"
+
+    topics: str = ""
+    prefix: str = ""
+    trigger_seconds: Seconds = 5.0
+    max_messages_per_trigger: Count = 5_000
+
+
 class Raw2science(Section):
     """Parquet raw to Parquet science."""
 
@@ -228,6 +239,7 @@ class Settings(Section):
     raw2science: Raw2science = Raw2science()
     distribution: Distribution = Distribution()
     archive: Archive = Archive()
+    mirror: Mirror = Mirror()
     simulator: Simulator = Simulator()
     services: list[OwnService] = []
     modules: list[Plugin] = []

@@ -138,6 +138,13 @@ def reader(settings: Settings, service: str, night: str | None = None) -> Counts
     return Counts(taken, taken, lag=sum(file.rows for file in made) - taken)
 
 
+def mirror(settings: Settings) -> Counts:
+    """Counts of the mirror: a batch is committed when all its messages were acknowledged. How far it is behind only Kafka knows."""
+    checkpoint = settings.checkpoint("mirror")
+    taken = _messages(checkpoint, newest(checkpoint / "commits"))
+    return Counts(taken, taken)
+
+
 def _taken(files: Sequence[File], checkpoint: Path, batch: int, source: int = 0) -> list[File]:
     """Those of the files that a query on a folder (one of its sources) has read up to a batch."""
     if batch < 0:
@@ -157,4 +164,6 @@ def of(settings: Settings, survey: Survey, service: str, night: str | None = Non
     """Counts of any streaming service by its name."""
     if service == "stream2raw":
         return intake(settings, night)
+    if service == "mirror":
+        return mirror(settings)
     return science(settings, survey, night) if service == "raw2science" else reader(settings, service, night)
