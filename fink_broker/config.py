@@ -152,6 +152,7 @@ class Stream2raw(Section):
     trigger_seconds: Seconds = 5.0
     max_alerts_per_trigger: Count = 5_000
     max_message_bytes: Count = 16_000_000
+    writers: Count = 2
 
 
 class Mirror(KafkaEnd):
@@ -188,6 +189,7 @@ class Archive(Section):
     trigger_seconds: Seconds = 5.0
     max_files_per_trigger: Count = 100
     file_mb: Count = 128
+    retention_days: Count = 14
 
 
 class Simulator(Section):

@@ -6,7 +6,7 @@ Each holds a version line and then one JSON object a line (Spark 4.0: `HDFSMetad
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,25 @@ def entries(log: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         for line in file.read_text(encoding="utf-8").splitlines()[1:]:
             entry = json.loads(line)
             yield int(entry.get("batchId", number)), entry
+
+
+def trim(log: Path, gone: Callable[[dict[str, Any]], bool]) -> int:
+    """Take entries out of the newest compacted file of a log; how many.
+
+    Spark never changes such a file again, but writes the next one, from it. If it does so at this very moment, they are in there once more.
+    """
+    newest_compact = max(log.glob("[0-9]*.compact"), key=lambda file: int(file.name.removesuffix(".compact")), default=None)
+    if newest_compact is None:
+        return 0
+    version, *lines = newest_compact.read_text(encoding="utf-8").splitlines()
+    kept = [line for line in lines if not gone(json.loads(line))]
+    if len(kept) < len(lines):
+        new = log / f".{newest_compact.name}.new"
+        new.write_text("\n".join([version, *kept]), encoding="utf-8")
+        # The checksum first: Spark reads a file without one, but not one whose checksum is another's.
+        (log / f".{newest_compact.name}.crc").unlink(missing_ok=True)
+        new.rename(newest_compact)
+    return len(lines) - len(kept)
 
 
 def offsets(checkpoint: Path, batch: int, source: int = 0) -> Any:

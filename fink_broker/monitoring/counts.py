@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fink_broker.config import Settings
-from fink_broker.connectors import parquet
+from fink_broker.connectors import ledger, parquet
 from fink_broker.connectors.parquet import File
 from fink_broker.connectors.sparklog import entries, newest, offsets
 from fink_broker.surveys import Survey
@@ -47,6 +47,12 @@ class Counts:
     dropped: dict[str, int] = field(default_factory=dict)
     lag: int = 0
     errors: dict[str, int] = field(default_factory=dict)
+
+    def __add__(self, other: Counts) -> Counts:
+        dropped, errors = ({**Counter(one) + Counter(two)} for one, two in ((self.dropped, other.dropped), (self.errors, other.errors)))
+        # A reason that was looked for and not found is told too.
+        dropped = {reason: dropped.get(reason, 0) for reason in {**self.dropped, **other.dropped}}
+        return Counts(self.taken + other.taken, self.given + other.given, dropped, self.lag + other.lag, errors)
 
     @property
     def meets(self) -> bool:
@@ -161,7 +167,34 @@ def _of_night(files: Iterable[File], night: str | None) -> list[File]:
 
 
 def of(settings: Settings, survey: Survey, service: str, night: str | None = None) -> Counts:
-    """Counts of any streaming service by its name."""
+    """Counts of any streaming service by its name: what lies there, and what has left the logs."""
+    before = _left(settings, service, night)
+    if service == "stream2raw" and night is None:
+        # Its messages are counted by their offsets, since ever: but not the further alerts of a message that held several.
+        before = replace(before, taken=before.given - before.taken)
+    elif service == "stream2raw":
+        before = replace(before, taken=before.given)
+    return present(settings, survey, service, night) + before
+
+
+def _left(settings: Settings, service: str, night: str | None) -> Counts:
+    """Counts of what has left the logs; `taken` of stream2raw are messages."""
+    counts = ledger.load(settings.raw.parent).counts
+    return sum((Counts(**services[service]) for one, services in counts.items() if night in (None, one) and service in services), Counts())
+
+
+def left(settings: Settings, survey: Survey, service: str, night: str) -> Counts:
+    """What is to be remembered of a night that leaves the logs now, with what had left before."""
+    counts = present(settings, survey, service, night)
+    if service == "stream2raw":
+        # Rejected ones stay in the log.
+        sound = [file for file in _of_night(parquet.committed(settings.raw), night) if file.partition["status"] == "ok"]
+        counts = Counts(counts.given - _further(sound), counts.given)
+    return counts + _left(settings, service, night)
+
+
+def present(settings: Settings, survey: Survey, service: str, night: str | None = None) -> Counts:
+    """Counts of a service, of what the logs hold."""
     if service == "stream2raw":
         return intake(settings, night)
     if service == "mirror":
