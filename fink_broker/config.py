@@ -152,6 +152,18 @@ class Stream2raw(Section):
     trigger_seconds: Seconds = 5.0
     max_alerts_per_trigger: Count = 5_000
     max_message_bytes: Count = 16_000_000
+    writers: Count = 2
+
+
+class Mirror(KafkaEnd):
+    """The telescope's messages on to another Kafka."""
+
+    section: ClassVar[str] = "mirror"
+
+    topics: str = ""
+    prefix: str = ""
+    trigger_seconds: Seconds = 5.0
+    max_messages_per_trigger: Count = 5_000
 
 
 class Raw2science(Section):
@@ -177,6 +189,7 @@ class Archive(Section):
     trigger_seconds: Seconds = 5.0
     max_files_per_trigger: Count = 100
     file_mb: Count = 128
+    retention_days: Count = 14
 
 
 class Simulator(Section):
@@ -228,6 +241,7 @@ class Settings(Section):
     raw2science: Raw2science = Raw2science()
     distribution: Distribution = Distribution()
     archive: Archive = Archive()
+    mirror: Mirror = Mirror()
     simulator: Simulator = Simulator()
     services: list[OwnService] = []
     modules: list[Plugin] = []

@@ -44,7 +44,7 @@ def check(settings: Settings) -> None:
     filters.active(settings, survey)
     for entry in registry.known(settings).values():
         entry.module()
-    for end in (settings.kafka.input, settings.kafka.output):
+    for end in (settings.kafka.input, settings.kafka.output, settings.mirror):
         security.connection(settings, end, end.servers)
 
 

@@ -9,6 +9,7 @@ from fink_broker import config, surveys
 from fink_broker.commands import Parser, parse_night, run
 from fink_broker.infra import processes
 from fink_broker.services.merge import merge, pending
+from fink_broker.services.prune import prune
 from fink_broker.session import session
 
 
@@ -39,9 +40,13 @@ def main(argv: Sequence[str]) -> int:
                         print(_line(night, merged[night]))
             finally:
                 spark.stop()
+        left = [] if arguments.night else prune(settings, survey)
     if arguments.json:
-        print(json.dumps({"ok": True, "nights": merged}))
-    elif not nights:
+        print(json.dumps({"ok": True, "nights": merged, "left": left}))
+        return 0
+    for night in left:
+        print(f"{night}: is in the archive for good; its files leave {settings.raw.parent} with the next merge")
+    if not nights and not left:
         print("nothing to merge")
     return 0
 

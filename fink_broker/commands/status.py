@@ -22,6 +22,7 @@ from fink_broker.monitoring.counts import Books
 from fink_broker.services import registry
 
 _DROPPED = ("cut", "duplicate")
+_FROM_KAFKA = ("stream2raw", "mirror")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -64,7 +65,7 @@ def status(settings: Settings, night: str | None = None) -> dict[str, Any]:
     books = Books(settings, surveys.get(settings.survey), night)
     services = {}
     for entry in registry.known(settings).values():
-        if entry.kind != "stream" or not entry.counted:
+        if entry.kind != "stream" or not entry.counted or (night and entry.name == "mirror"):  # it does not know nights
             continue
         running = processes.find(settings, entry.name)
         count = books.of(entry.name)
@@ -76,7 +77,7 @@ def status(settings: Settings, night: str | None = None) -> dict[str, Any]:
             "out": count.given,
             "rejected": reasons,
             **{reason: number for reason, number in count.dropped.items() if reason in _DROPPED},
-            "lag": _kafka_lag(settings) if entry.name == "stream2raw" and night is None else count.lag,
+            "lag": _kafka_lag(settings, entry.name) if entry.name in _FROM_KAFKA and night is None else count.lag,
             **_speed(books, entry.name),
             "errors": count.errors,
             "ok": count.meets,
@@ -98,12 +99,13 @@ def _speed(books: Books, service: str) -> dict[str, Any]:
     return {"rate": round(found.rate, 2), "latency_s": list(stages.values())[-1], "stages_s": stages, "batches": batches}
 
 
-def _kafka_lag(settings: Settings) -> int | None:
-    """Messages in the topics that stream2raw has read from, after those that it has; None if Kafka does not answer."""
-    batch = newest(settings.raw / parquet.LOG)
+def _kafka_lag(settings: Settings, service: str) -> int | None:
+    """Messages in the topics that a service has read from, after those that it has; None if Kafka does not answer."""
+    checkpoint = settings.checkpoint(service)
+    batch = newest(settings.raw / parquet.LOG if service == "stream2raw" else checkpoint / "commits")
     if batch < 0:
         return 0
-    reached = offsets(settings.checkpoint("stream2raw"), batch)
+    reached = offsets(checkpoint, batch)
     # Read with --simulator or not: the topics tell.
     end = settings.kafka.simulated if list(reached) == [settings.simulator.topic] else settings.kafka.input
     try:

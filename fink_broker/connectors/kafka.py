@@ -12,7 +12,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql.streaming.readwriter import DataStreamWriter
+from pyspark.sql.streaming.readwriter import DataStreamReader, DataStreamWriter
 
 from fink_broker.connectors.security import Connection
 from fink_broker.errors import ConfigError, ServerUnavailable
@@ -55,17 +55,27 @@ def stream(spark: SparkSession, connection: Connection, topics: str, starting: s
     DataFrame
         `value` (binary), `topic`, `partition`, `offset`, `kafkaTimestamp`.
     """
-    messages = (
+    messages = _reader(spark, connection, topics, starting, max_messages).load()
+    return messages.select("value", "topic", "partition", "offset", messages["timestamp"].alias("kafkaTimestamp"))
+
+
+def whole(spark: SparkSession, connection: Connection, topics: str, starting: str, max_messages: int) -> DataFrame:
+    """Stream of messages with all that they came with: `topic`, `partition`, `key`, `value`, `headers`, `timestamp`; see `stream`."""
+    messages = _reader(spark, connection, topics, starting, max_messages).option("includeHeaders", True).load()
+    return messages.select("topic", "partition", "key", "value", "headers", "timestamp")
+
+
+def _reader(spark: SparkSession, connection: Connection, topics: str, starting: str, max_messages: int) -> DataStreamReader:
+    return (
         spark.readStream.format("kafka")
         .options(**connection.spark)
-        .option("subscribePattern", topics)
+        # Spark looks for the expression anywhere in a name.
+        .option("subscribePattern", f"^(?:{topics})$")
         .option("startingOffsets", starting)
         .option("maxOffsetsPerTrigger", max_messages)
         .option("kafka.fetch.max.bytes", MAX_MESSAGE_BYTES)
         .option("kafka.max.partition.fetch.bytes", MAX_MESSAGE_BYTES)
-        .load()
     )
-    return messages.select("value", "topic", "partition", "offset", messages["timestamp"].alias("kafkaTimestamp"))
 
 
 def sink(messages: DataFrame, connection: Connection) -> DataStreamWriter:
@@ -140,6 +150,12 @@ def make_topics(connection: Connection, topics: Mapping[str, int]) -> dict[str, 
         except KafkaException as error:
             raise ServerUnavailable(f"Kafka at {connection} did not make the topic {name}: {error.args[0].str()}") from error
     return {name: len(existing[name].partitions) if name in existing else n for name, n in topics.items()}
+
+
+def partitions(connection: Connection, topics: str) -> dict[str, int]:
+    """Topics whose names match, to their number of partitions."""
+    known = _admin(connection).list_topics(timeout=_ANSWER_S).topics
+    return {name: len(topic.partitions) for name, topic in known.items() if re.fullmatch(topics, name)}
 
 
 def message_counts(connection: Connection, topics: Sequence[str]) -> dict[str, int]:

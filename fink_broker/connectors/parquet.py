@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import uuid
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.streaming.readwriter import DataStreamWriter
 from pyspark.sql.types import LongType, StructField, StructType
 
+from fink_broker.connectors import ledger
 from fink_broker.connectors.sparklog import entries, newest
 from fink_broker.connectors.widening import merged
 from fink_broker.errors import ConfigError
@@ -36,6 +38,7 @@ STAMP = "columns_id"
 NEW_COLUMNS = "FINK-NEW-COLUMNS"
 _SCHEMAS = "_schemas"
 _READERS = 4  # threads: pyarrow reads footers and columns beside the interpreter's lock
+_OWNER = "_owner"
 
 # Parquet holds a row group in memory, and looks at its size only after 100 rows: of large messages that is more than there is.
 _ROW_GROUPS = {"parquet.block.size": str(32 * 1024 * 1024), "parquet.page.size.row.check.min": "4"}
@@ -131,6 +134,24 @@ def _belong_together(folder: Path, checkpoint: Path) -> None:
         raise ConfigError(
             f"the checkpoint {checkpoint} has {done + 1} batches but {folder} only {written + 1}: put the folder back, or move both away"
         )
+    _claim(folder, checkpoint)
+
+
+def _claim(folder: Path, checkpoint: Path) -> None:
+    """Folder and checkpoint bear the same mark: numbers of batches do not tell two queries apart that begin on an empty folder."""
+    for place in (folder, checkpoint):
+        place.mkdir(parents=True, exist_ok=True)
+    mark = checkpoint / _OWNER
+    if not mark.exists():
+        mark.write_text(uuid.uuid4().hex, encoding="utf-8")
+    try:
+        with (folder / _OWNER).open("x", encoding="utf-8") as file:
+            file.write(mark.read_text(encoding="utf-8"))
+    except FileExistsError:
+        if (folder / _OWNER).read_text(encoding="utf-8") != mark.read_text(encoding="utf-8"):
+            raise ConfigError(
+                f"{folder} is written by another query than that of the checkpoint {checkpoint}: put its own back, or move both away"
+            ) from None
 
 
 @dataclass(frozen=True)
@@ -153,12 +174,16 @@ class File:
 
 
 def committed(folder: Path) -> list[File]:
-    """The files that the sink's log names, in the order of their batches."""
-    return [
-        File(number, local_path(entry["path"]), entry["modificationTime"] / 1000)
-        for number, entry in entries(folder / LOG)
-        if entry.get("action", "add") == "add"
-    ]
+    """The files that the sink's log names and that have not left it, in the order of their batches."""
+    left = ledger.load(folder.parent)
+    return [file for file in logged(folder) if not left.has_left(file.path, file.closed)]
+
+
+def logged(folder: Path) -> Iterator[File]:
+    """All files that the sink's log names."""
+    for number, entry in entries(folder / LOG):
+        if entry.get("action", "add") == "add":
+            yield File(number, local_path(entry["path"]), entry["modificationTime"] / 1000)
 
 
 def snapshot(folder: Path) -> tuple[int, list[File]]:

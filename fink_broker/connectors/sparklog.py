@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,25 @@ def _compacted(base: int, file: Path, before: Mapping[int, Path]) -> Iterator[tu
 
 def _lines(file: Path) -> Iterator[dict[str, Any]]:
     return map(json.loads, file.read_text(encoding="utf-8").splitlines()[1:])
+
+
+def trim(log: Path, gone: Callable[[dict[str, Any]], bool]) -> int:
+    """Take entries out of the newest compacted file of a log; how many.
+
+    Spark never changes such a file again, but writes the next one, from it. If it does so at this very moment, they are in there once more.
+    """
+    newest_compact = max(log.glob("[0-9]*.compact"), key=lambda file: int(file.name.removesuffix(".compact")), default=None)
+    if newest_compact is None:
+        return 0
+    version, *lines = newest_compact.read_text(encoding="utf-8").splitlines()
+    kept = [line for line in lines if not gone(json.loads(line))]
+    if len(kept) < len(lines):
+        new = log / f".{newest_compact.name}.new"
+        new.write_text("\n".join([version, *kept]), encoding="utf-8")
+        # The checksum first: Spark reads a file without one, but not one whose checksum is another's.
+        (log / f".{newest_compact.name}.crc").unlink(missing_ok=True)
+        new.rename(newest_compact)
+    return len(lines) - len(kept)
 
 
 def offsets(checkpoint: Path, batch: int, source: int = 0) -> Any:

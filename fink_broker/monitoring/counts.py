@@ -9,7 +9,7 @@ import json
 import operator
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from fink_broker.config import Settings
-from fink_broker.connectors import parquet
+from fink_broker.connectors import ledger, parquet
 from fink_broker.connectors.parquet import File
 from fink_broker.connectors.sparklog import entries, newest, offsets
 from fink_broker.errors import ConfigError
@@ -51,6 +51,12 @@ class Counts:
     dropped: dict[str, int] = field(default_factory=dict)
     lag: int = 0
     errors: dict[str, int] = field(default_factory=dict)
+
+    def __add__(self, other: Counts) -> Counts:
+        dropped, errors = ({**Counter(one) + Counter(two)} for one, two in ((self.dropped, other.dropped), (self.errors, other.errors)))
+        # A reason that was looked for and not found is told too.
+        dropped = {reason: dropped.get(reason, 0) for reason in {**self.dropped, **other.dropped}}
+        return Counts(self.taken + other.taken, self.given + other.given, dropped, self.lag + other.lag, errors)
 
     @property
     def meets(self) -> bool:
@@ -143,9 +149,31 @@ class Books:
         return _entries(self.settings.checkpoint("raw2science"))
 
     def of(self, service: str) -> Counts:
-        """Counts of any streaming service by its name."""
+        """Counts of any streaming service by its name: what lies there, and what has left the logs."""
+        before = self._left(service)
+        if service == "stream2raw":
+            # Its messages are counted by their offsets, since ever: but not the further alerts of a message that held several.
+            before = replace(before, taken=before.given if self.night else before.given - before.taken)
+        return self.present(service) + before
+
+    def _left(self, service: str) -> Counts:
+        """Counts of what has left the logs; `taken` of stream2raw are messages."""
+        nights = ledger.load(self.settings.raw.parent).counts.items()
+        return sum((Counts(**one[service]) for night, one in nights if self.night in (None, night) and service in one), Counts())
+
+    def left(self, service: str) -> Counts:
+        """What is to be remembered of the night if it leaves the logs now, with what had left before."""
+        counts = self.present(service)
+        if service == "stream2raw":  # rejected ones stay in the log
+            counts = Counts(counts.given - _further(self.sound.values()), counts.given)
+        return counts + self._left(service)
+
+    def present(self, service: str) -> Counts:
+        """Counts of a service, of what the logs hold."""
         if service == "stream2raw":
             return self._intake()
+        if service == "mirror":
+            return self._mirror()
         return self._raw2science() if service == "raw2science" else self._reader(service)
 
     def sent_again(self, columns: Sequence[str]) -> Iterable[pa.Table]:
@@ -161,7 +189,7 @@ class Books:
         reasons = +reasons
         if self.night:
             return Counts(given + reasons.total(), given, dict(reasons))
-        further = sum(int(np.count_nonzero(table["record"].to_numpy())) for table in (*self.sound.values(), *self.rejected.values()))
+        further = _further([*self.sound.values(), *self.rejected.values()])
         messages = _messages(self.settings.checkpoint("stream2raw"), self._raw_batch)
         return Counts(messages + further, given, dict(reasons))
 
@@ -177,12 +205,23 @@ class Books:
         lag = sum(table.num_rows for table in self.sound.values()) - total
         return Counts(total, sum(table.num_rows for table in self.science.values()), dropped, lag, dict(errors))
 
+    def _mirror(self) -> Counts:
+        """A batch is committed when all its messages were acknowledged. How far it is behind only Kafka knows."""
+        checkpoint = self.settings.checkpoint("mirror")
+        taken = _messages(checkpoint, newest(checkpoint / "commits"))
+        return Counts(taken, taken)
+
     def _reader(self, service: str) -> Counts:
         """Of a service that reads science alerts and writes to a server: distribution, archive, one's own; none if it reads else."""
         checkpoint = self.settings.checkpoint(service)
         rows = {file: table.num_rows for file, table in self.science.items()}
         taken = sum(rows[file] for file in _taken(list(rows), checkpoint, newest(checkpoint / "commits")))
         return Counts(taken, taken, lag=sum(rows.values()) - taken)
+
+
+def _further(tables: Iterable[pa.Table]) -> int:
+    """Alerts that came in one message with others, beside the first."""
+    return sum(int(np.count_nonzero(table["record"].to_numpy())) for table in tables)
 
 
 def passing(tables: Iterable[pa.Table]) -> np.ndarray:

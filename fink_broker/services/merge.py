@@ -11,6 +11,7 @@ import logging
 import math
 import shutil
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from fink_broker.config import Settings
+from fink_broker.connectors import ledger
 from fink_broker.connectors.parquet import STAMP, File, committed
 from fink_broker.errors import SumsDoNotMeet, UsageError
 from fink_broker.science import tracklets
@@ -73,14 +75,30 @@ def pending(settings: Settings, before: str | None = None) -> list[str]:
         Only nights before this one; default the present one (UTC), which is not over.
     """
     end = before or f"{datetime.now(UTC):%Y%m%d}"
-    nights = set()
-    for kind in KINDS:
-        files: dict[str, int] = {}
-        for file in _files(settings, kind):
-            night = file.partition["night"]
-            files[night] = files.get(night, 0) + 1
-        nights |= {night for night, count in files.items() if night < end and count > _note(_folder(settings, kind, night))["files"]}
-    return sorted(nights)
+    return sorted(
+        {
+            night
+            for kind in KINDS
+            for night, files in by_night(settings, kind).items()
+            if night < end and not _names(files) <= set(_note(_folder(settings, kind, night)).files)
+        }
+    )
+
+
+def by_night(settings: Settings, kind: str) -> dict[str, list[File]]:
+    """Committed files of sound alerts."""
+    nights: dict[str, list[File]] = {}
+    for file in committed(_source(settings, kind)):
+        if file.partition.get("status", "ok") == "ok":
+            nights.setdefault(file.partition["night"], []).append(file)
+    return nights
+
+
+def is_merged(settings: Settings, kind: str, night: str, files: Sequence[File]) -> bool:
+    """Whether these files are in the archive, and the archive is what their merge has written."""
+    folder = _folder(settings, kind, night)
+    note = _note(folder)
+    return _names(files) <= set(note.files) and _rows(folder.glob("*.parquet")) == note.rows
 
 
 def archived_files(settings: Settings, kind: str) -> list[Path]:
@@ -93,29 +111,38 @@ def _merge(spark: SparkSession, settings: Settings, survey: Survey, kind: str, n
     new, old = target.with_name(f".{target.name}.new"), target.with_name(f".{target.name}.old")
     if old.exists() and not target.exists():
         old.rename(target)  # an earlier merge ended between the two renames below
-    files = [file for file in _files(settings, kind) if file.partition["night"] == night]
-    if not files:
-        return 0
-    alerts = sum(file.rows for file in files)
-    there = _note(target)["rows"]
-    if there > alerts:
-        raise SumsDoNotMeet(f"{target} holds {there} alerts, {_source(settings, kind)} only {alerts}: left as it is; move it away to merge")
+    note, there = _note(target), _has_left(settings, kind, night)
+    files = by_night(settings, kind).get(night, [])
+    # Of a night that has left the logs, the archive is the only copy: what came since is added to it.
+    late = [file for file in files if not (there and file.path.name in note.files)]
+    if note.rows < there:
+        raise SumsDoNotMeet(f"{target} should hold {there} alerts that are nowhere else, but has {note.rows}: put it back")
+    if not late:
+        return note.rows
+    alerts = sum(file.rows for file in late) + (note.rows if there else 0)
+    if note.rows > alerts:
+        raise SumsDoNotMeet(
+            f"{target} holds {note.rows} alerts, {_source(settings, kind)} only {alerts}: left as it is; move it away to merge"
+        )
+    merged, sources = _archived(_read(spark, [file.path for file in late]), survey, kind), [file.path for file in late]
+    if there:
+        before = sorted(target.glob("*.parquet"))
+        merged, sources = _read(spark, before).unionByName(merged, allowMissingColumns=True), before + sources
     shutil.rmtree(new, ignore_errors=True)
-    size = sum(file.path.stat().st_size for file in files)
+    size = sum(file.stat().st_size for file in sources)
     count = max(1, math.ceil(size / (settings.archive.file_mb * 1_000_000)))
-    merged = _archived(spark.read.option("mergeSchema", "true").parquet(*[str(file.path) for file in files]), survey, kind)
     merged.coalesce(count).write.option("maxRecordsPerFile", math.ceil(max(alerts, 1) / count)).parquet(str(new))
     written = _rows(new.glob("*.parquet"))
     if written != alerts:
         shutil.rmtree(new)
         raise SumsDoNotMeet(f"of {alerts} {kind} alerts of {night} the merge wrote {written}: {target} is left as it was")
-    (new / _NOTE).write_text(json.dumps({"files": len(files), "rows": alerts}), encoding="utf-8")
+    (new / _NOTE).write_text(json.dumps({"files": sorted(_names(files)), "rows": alerts}), encoding="utf-8")
     shutil.rmtree(old, ignore_errors=True)
     if target.exists():
         target.rename(old)
     new.rename(target)
     shutil.rmtree(old, ignore_errors=True)
-    log.info("merged %d %s alerts of %s: %d files into %d", alerts, kind, night, len(files), count)
+    log.info("merged %d %s alerts of %s: %d files into %d", alerts, kind, night, len(sources), count)
     return alerts
 
 
@@ -150,9 +177,18 @@ def _source(settings: Settings, kind: str) -> Path:
     return settings.raw if kind == "raw" else settings.science
 
 
-def _files(settings: Settings, kind: str) -> Sequence[File]:
-    """Committed files of sound alerts."""
-    return [file for file in committed(_source(settings, kind)) if file.partition.get("status", "ok") == "ok"]
+def _has_left(settings: Settings, kind: str, night: str) -> int:
+    """Alerts of a night that have left the logs (`services.prune`) and are in the archive only."""
+    counts = ledger.load(settings.raw.parent).counts.get(night, {}).get("stream2raw" if kind == "raw" else "raw2science", {})
+    return int(counts.get("given", 0))
+
+
+def _read(spark: SparkSession, files: Sequence[Path]) -> DataFrame:
+    return spark.read.option("mergeSchema", "true").parquet(*[str(file) for file in files])
+
+
+def _names(files: Iterable[File]) -> set[str]:
+    return {file.path.name for file in files}
 
 
 def _folder(settings: Settings, kind: str, night: str) -> Path:
@@ -163,13 +199,19 @@ def _rows(paths: Iterable[Path]) -> int:
     return sum(int(pq.read_metadata(path).num_rows) for path in paths)
 
 
-def _note(folder: Path) -> dict[str, int]:
-    """What the last merge noted: how many files it merged, and how many alerts."""
+@dataclass(frozen=True)
+class _Note:
+    """What the last merge noted: the names of the files that it has merged and that were in the log, and how many alerts it wrote."""
+
+    files: Sequence[str] = ()
+    rows: int = 0
+
+
+def _note(folder: Path) -> _Note:
     try:
-        note: dict[str, int] = json.loads((folder / _NOTE).read_text(encoding="utf-8"))
+        return _Note(**json.loads((folder / _NOTE).read_text(encoding="utf-8")))
     except FileNotFoundError:
-        return {"files": 0, "rows": 0}
-    return note
+        return _Note()
 
 
 def _check(night: str) -> None:

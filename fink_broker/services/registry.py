@@ -11,7 +11,7 @@ from fink_broker.config import Settings
 from fink_broker.errors import UsageError
 from fink_broker.plugins import Reference, load_module
 
-Need = Literal["kafka-input", "kafka-output", "hbase"]
+Need = Literal["kafka-input", "kafka-output", "kafka-mirror", "hbase"]
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,7 @@ BUILTIN = (
     _stream("raw2science", "quality cuts, repeats dropped, science modules; to Parquet science"),
     _stream("distribution", "filters; one Kafka topic each for their users", "kafka-output"),
     _stream("archive", "science alerts into the HBase tables", "hbase"),
+    _stream("mirror", "the telescope's messages on to another Kafka, as they came", "kafka-input", "kafka-mirror"),
     _stream("checkstream", "how much comes in from Kafka, how fast, how large; decodes nothing", "kafka-input", counted=False),
 )
 

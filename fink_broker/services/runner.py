@@ -268,7 +268,8 @@ def wait_for(need: Need, settings: Settings, options: RunOptions) -> None:
         )
         hbase.wait_for(host, port, seconds)
         return
-    end = settings.kafka.simulated if options.simulator else settings.kafka.input if need == "kafka-input" else settings.kafka.output
+    source = settings.kafka.simulated if options.simulator else settings.kafka.input
+    end = {"kafka-input": source, "kafka-output": settings.kafka.output, "kafka-mirror": settings.mirror}[need]
     connection = patiently(
         lambda: kafka_server.connection(settings, end), (ServerUnavailable,), seconds, "the embedded Kafka (fink start kafka)"
     )

@@ -111,7 +111,9 @@ def _start(context: Context, *, slow: bool) -> StreamingQuery:
     messages = messages.unionByName(replay.stream(context.spark, settings.replay))
     refused = learning.refused(context)
     codec = known.load(settings, survey).codec(settings.stream2raw.max_message_bytes, slow=slow, refused=refused)
-    sink = parquet.sink(build(messages, survey, codec, options.night), settings.raw, settings.checkpoint(NAME), PARTITIONS)
+    # Each task writes a file a night: as many as there are partitions in Kafka would be small ones.
+    alerts = build(messages, survey, codec, options.night).coalesce(settings.stream2raw.writers)
+    sink = parquet.sink(alerts, settings.raw, settings.checkpoint(NAME), PARTITIONS)
     return sink.queryName(NAME).trigger(**trigger(options, settings.stream2raw.trigger_seconds)).start()
 
 

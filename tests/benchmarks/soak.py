@@ -20,7 +20,7 @@ from fink_broker.commands.status import status
 from fink_broker.config import Settings
 from fink_broker.errors import FinkError
 from fink_broker.infra import kafka, ports, processes
-from fink_broker.monitoring import counts
+from fink_broker.monitoring.counts import Books
 from tests.benchmarks._outcome import Outcome, latencies, outcome, topics
 from tests.benchmarks._services import SERVICES, Services
 from tests.benchmarks._stream import RATE, Stream
@@ -106,7 +106,8 @@ def _work_off(settings: Settings, services: Services, stream: Stream, say: Calla
     survey, before, changed = surveys.get(settings.survey), "", time.monotonic()
     while True:
         services.look()
-        stages = {name: counts.of(settings, survey, name) for name in SERVICES}
+        books = Books(settings, survey)
+        stages = {name: books.of(name) for name in SERVICES}
         text = ", ".join(f"{name} {stage.taken:,}" for name, stage in stages.items())
         say(text)
         if stages["stream2raw"].taken >= len(stream.sent) and not any(stage.lag for stage in stages.values()):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
-from fink_broker.connectors import parquet
+from fink_broker.connectors import ledger, parquet, sparklog
 from fink_broker.errors import ConfigError
 
 SCHEMA = "candid long, night string, status string"
@@ -59,6 +59,14 @@ def test_alerts_go_through_once_with_their_partitions(chain: Chain):
     chain.run_second(max_files=1)
     chain.add(2, (4, "20260321", "ok"))
     chain.run_first()
+    # What a crash leaves in a night's folder, and what a batch appends, is not in the log: nobody reads or counts it.
+    night = parquet.committed(chain.first)[0].path
+    shutil.copy(night, night.with_name("part-stray.parquet"))
+    night.with_name("part-half.parquet").write_bytes(b"PAR1 half a file")
+    chain.spark.createDataFrame([(9, "20260321", "ok")], SCHEMA).write.mode("append").partitionBy("status", "night").parquet(
+        str(chain.first)
+    )
+    assert sorted(row["candid"] for row in chain.spark.read.parquet(str(chain.first)).collect()) == [1, 2, 3, 4]
     chain.run_second()
     chain.run_second()
     files = parquet.committed(chain.first)
@@ -71,9 +79,6 @@ def test_alerts_go_through_once_with_their_partitions(chain: Chain):
     ]
     assert ids(chain.first) == [1, 2, 3, 4]
     assert ids(chain.second) == [1, 2, 4]
-    # What a crash leaves in a night's folder is not in the log and is not counted.
-    shutil.copy(files[0].path, files[0].path.with_name("part-stray.parquet"))
-    assert ids(chain.first) == [1, 2, 3, 4]
 
 
 def test_folder_and_checkpoint_belong_together(chain: Chain, tmp_path: Path):
@@ -95,6 +100,58 @@ def test_folder_and_checkpoint_belong_together(chain: Chain, tmp_path: Path):
     chain.add(3, (3, "20260321", "ok"))
     chain.run_first()
     assert ids(chain.first) == [1, 2, 3]
+
+
+def test_two_queries_do_not_write_one_folder(chain: Chain, tmp_path: Path):
+    """Also where numbers of batches do not tell them apart."""
+    chain.run_first()  # nothing there: no batch
+    own = chain.checkpoints / "first"
+    own.rename(tmp_path / "own")
+    with pytest.raises(ConfigError, match=r"first is written by another query than that of the checkpoint .*first: put its own back"):
+        chain.run_first()
+    shutil.rmtree(own)
+    (tmp_path / "own").rename(own)
+    chain.add(1, (1, "20260321", "ok"))
+    chain.run_first()
+    # A checkpoint of another folder, with as many batches.
+    chain.run_second()
+    own.rename(tmp_path / "own")
+    shutil.copytree(chain.checkpoints / "second", own)
+    with pytest.raises(ConfigError, match="is written by another query"):
+        chain.run_first()
+
+
+def test_what_has_left_the_logs_is_not_read_again(chain: Chain):
+    """Log of the sink and of its reader, cut while both are stopped, go on where they were."""
+    names = [f"spark.sql.streaming.{kind}.log.compactInterval" for kind in ("fileSink", "fileSource")]
+    for name in names:
+        chain.spark.conf.set(name, "2")
+    try:
+        for number in range(1, 5):
+            chain.add(number, (number, "20260321", "ok"), (10 + number, "20260322", "ok"))
+            chain.run_first()
+            chain.run_second()
+        log, read = chain.first / parquet.LOG, chain.checkpoints / "second" / "sources" / "0"
+        assert [file.name for file in log.glob("3*")] == ["3.compact"]
+        gone = [file for file in parquet.committed(chain.first) if file.partition["night"] == "20260321"]
+        book = ledger.Ledger(chain.first.parent, {"first/status=ok/night=20260321": max(file.closed for file in gone)})
+        book.save()
+        assert ids(chain.first) == [11, 12, 13, 14]  # at once
+        assert sparklog.trim(log, lambda entry: book.has_left(parquet.local_path(entry["path"]), entry["modificationTime"])) == 4
+        assert sparklog.trim(read, lambda entry: book.has_left(parquet.local_path(entry["path"]), entry["timestamp"])) == 4
+        for file in gone:
+            file.path.unlink()
+        for number in range(5, 9):
+            chain.add(number, (number, "20260321", "ok"))
+            chain.run_first()
+            chain.run_second()
+    finally:
+        for name in names:
+            chain.spark.conf.unset(name)
+    assert ids(chain.first) == [5, 6, 7, 8, 11, 12, 13, 14]
+    assert sorted(row["candid"] for row in chain.spark.read.parquet(str(chain.first)).collect()) == ids(chain.first)
+    assert ids(chain.second) == [1, 2, 3, 4, 5, 6, 7, 8, 11, 12, 13, 14]
+    assert len(list(parquet.logged(chain.first))) == len(list(sparklog.entries(read))) == 8
 
 
 def test_paths_in_spark_logs_are_uris():

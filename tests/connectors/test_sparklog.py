@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from fink_broker.connectors.sparklog import entries, newest, offsets
+from fink_broker.connectors.sparklog import entries, newest, offsets, trim
 
 
 def write(log: Path, name: str, *lines: object) -> None:
@@ -47,6 +47,17 @@ def test_batches_of_a_compacted_file_that_does_not_name_them(tmp_path: Path):
     for number in (2, 3, 5, 6, 7, 8):
         (tmp_path / str(number)).unlink()
     assert {number for number, _ in entries(tmp_path)} == {9, 10}
+
+
+def test_entries_are_taken_out_of_the_newest_compacted_file(tmp_path: Path):
+    assert trim(tmp_path, lambda entry: True) == 0
+    for name in ("9.compact", "19.compact", "20"):
+        write(tmp_path, name, {"path": "a"}, {"path": "b"}, {"path": "c"})
+    (tmp_path / ".19.compact.crc").write_bytes(b"of another content")
+    assert trim(tmp_path, lambda entry: entry["path"] in ("a", "c")) == 2
+    assert [(number, entry["path"]) for number, entry in entries(tmp_path)] == [(19, "b"), (20, "a"), (20, "b"), (20, "c")]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["19.compact", "20", "9.compact"]
+    assert trim(tmp_path, lambda entry: False) == 0
 
 
 def test_a_batch_without_files(tmp_path: Path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -15,14 +16,19 @@ from typing import Any
 import fastavro
 import pyarrow.parquet as pq
 import pytest
+from pyspark.sql import SparkSession
 
 from datasim import garbage
 from datasim.packet import container, writer_schema
+from fink_broker import surveys
+from fink_broker.commands.status import status
 from fink_broker.config import Settings
 from fink_broker.connectors import kafka, parquet
 from fink_broker.connectors.security import Connection
-from fink_broker.connectors.sparklog import newest
+from fink_broker.connectors.sparklog import entries, newest
 from fink_broker.services import simulator
+from fink_broker.services.merge import archived_files, merge
+from fink_broker.services.prune import prune
 from tests.compare import differences
 from tests.integration.conftest import Broker, kill_tree
 
@@ -116,7 +122,9 @@ def run(broker: Callable[[str], Broker], templates: list[dict[str, Any]]) -> Run
     messages = [*good[:30], *bad.values(), *good[30:], *repeats]
     topic = "ztf_20260322_pipeline"
     one.send(topic, messages)
-    one.configure(topic)
+    # Several batches a service, and logs that are compacted every second one.
+    logs = "".join(f'"spark.sql.streaming.{kind}.log.compactInterval" = "2"\n' for kind in ("fileSink", "fileSource"))
+    one.configure(topic, f"[stream2raw]\nmax_alerts_per_trigger = 40\n[raw2science]\nmax_files_per_trigger = 4\n[spark.conf]\n{logs}")
     began = datetime.now(UTC)
     one.run("start", *SERVICES, "--once")
     return Run(one, topic, good, bad, repeats, messages, began, datetime.now(UTC))
@@ -242,9 +250,52 @@ def test_the_account_of_each_night_adds_up(run: Run):
     assert f"  {nights[NIGHT]['sound']} sound = {nights[NIGHT]['distinct']} distinct + {nights[NIGHT]['repeats']} repeats" in lines
 
 
+def test_a_night_leaves_logs_and_disk_and_is_still_counted(run: Run, spark: SparkSession):
+    """After the others: nothing of it is in raw and science any more."""
+    settings, survey = run.broker.settings, surveys.get("ztf")
+    later = time.time() + (settings.archive.retention_days + 1) * 86_400
+
+    def counted() -> list[dict[str, Any]]:
+        numbers = ("in", "out", "rejected", "cut", "duplicate", "lag", "errors", "ok")
+        states = [status(settings, night)["services"] for night in (None, NIGHT, "20260101")]
+        return [{name: {key: one[key] for key in numbers if key in one} for name, one in state.items()} for state in states]
+
+    def on_disk() -> set[Path]:
+        folders = [settings.raw / "status=ok" / f"night={NIGHT}", settings.science / f"night={NIGHT}"]
+        return {file for folder in folders for file in folder.glob("*.parquet")}
+
+    before, science, files = counted(), sorted(run.science()), on_disk()
+    assert before[0]["raw2science"]["duplicate"] > 0
+    assert prune(settings, survey, later) == []  # not merged
+    merge(spark, settings, survey, NIGHT)
+    assert prune(settings, survey) == []  # too young
+    commits = settings.checkpoint("distribution") / "commits"
+    newest_commit = commits / str(newest(commits))
+    newest_commit.rename(commits.parent / "newest")
+    assert prune(settings, survey, later) == []  # not read by all
+    (commits.parent / "newest").rename(newest_commit)
+    stray = min(files).with_name("part-of-a-batch-that-was-killed.parquet")
+    stray.write_bytes(b"PAR1 half a file")
+    os.utime(stray, (0, 0))
+
+    assert prune(settings, survey, later) == [NIGHT]
+    assert rows(settings.raw, status="ok") == rows(settings.science) == []
+    assert on_disk() == files | {stray}
+    assert counted() == before
+    assert prune(settings, survey, later) == []
+    named = {file.path for folder in (settings.raw, settings.science) for file in parquet.logged(folder)}
+    assert on_disk() == files & named < files
+    for log in settings.root.glob("checkpoints/*/sources/0"):
+        read = [entry["path"] for _, entry in entries(log) if "path" in entry] if log.parts[-3] != "stream2raw" else []
+        assert not {parquet.local_path(path) for path in read} & files - named
+    assert counted() == before
+    archived = [pq.ParquetFile(file).read(["candid"])["candid"].to_pylist() for file in archived_files(settings, "science")]
+    assert sorted(one for ids in archived for one in ids) == science
+
+
 def test_killed_in_the_middle_and_started_again_each_alert_is_there_once(broker: Callable[[str], Broker]):
     one, topic, sent = broker("victim"), "ztf_20260322_killed", night(160)
-    one.send(topic, sent)
+    one.send(topic, sent, partitions=5)
     one.configure(topic, "[stream2raw]\ntrigger_seconds = 0.1\nmax_alerts_per_trigger = 20\n")
     process = one.open("start", "stream2raw")
     deadline = time.monotonic() + 60
@@ -257,6 +308,9 @@ def test_killed_in_the_middle_and_started_again_each_alert_is_there_once(broker:
     assert sum(file.rows for file in parquet.committed(one.settings.raw)) < len(sent)
     one.run("start", "stream2raw", "--once")
     assert sorted(row["candid"] for row in rows(one.settings.raw)) == sorted(read(value)["candid"] for value in sent)
-    assert {file.partition["status"] for file in parquet.committed(one.settings.raw)} == {"ok"}
+    files = parquet.committed(one.settings.raw)
+    assert {file.partition["status"] for file in files} == {"ok"}
+    # However many partitions Kafka has.
+    assert max(Counter(file.batch for file in files).values()) == one.settings.stream2raw.writers
     intake = one.status()["services"]["stream2raw"]
     assert (intake["in"], intake["out"], intake["ok"]) == (len(sent), len(sent), True)

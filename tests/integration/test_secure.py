@@ -49,6 +49,7 @@ class Secured(Broker):
             f'home = "{folder}/the home"\n[wait]\nseconds = 20\n'
             f'[kafka.embedded]\nport = 0\nusername = "fink user"\npassword_file = "{folder}/password"\n'
             '[kafka.input]\nsecurity_protocol = "SASL_SSL"\n[kafka.output]\nsecurity_protocol = "SSL"\n'
+            '[mirror]\nsecurity_protocol = "SSL"\nprefix = "copy."\ntrigger_seconds = 1\n'
             f'[simulator]\ntopic = "{TOPIC}"\nalerts = {ALERTS}\ncadence_seconds = 0\n'
             "[stream2raw]\ntrigger_seconds = 1\n[raw2science]\ntrigger_seconds = 1\nmodules = []\n"
             '[distribution]\ntrigger_seconds = 1\nfilters = ["bright", "rising"]\n'
@@ -97,8 +98,8 @@ def worked_off(broker: Secured, alive: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 200
     while True:
         books = Books(broker.settings, get("ztf"))
-        stages = [books.of(name) for name in SERVICES]
-        if stages[0].taken == ALERTS and stages[-1].taken and not any(stage.lag for stage in stages):
+        mirror, *stages = [books.of(name) for name in ("mirror", *SERVICES)]
+        if mirror.given == stages[0].taken == ALERTS and stages[-1].taken and not any(stage.lag for stage in stages):
             return
         assert alive()
         assert time.monotonic() < deadline, stages
@@ -111,7 +112,7 @@ def shown(secured: Secured) -> dict[str, str]:
     settings = secured.settings
     secured.run("start", "simulator", "--night", NIGHT)
     # This one is not used: who is shown it would be shown one that is.
-    service = secured.open("start", *SERVICES, "--simulator", FINK_KAFKA__INPUT__KEY_PASSWORD=VARIABLE_MARK)
+    service = secured.open("start", *SERVICES, "mirror", "--simulator", FINK_KAFKA__INPUT__KEY_PASSWORD=VARIABLE_MARK)
     try:
         worked_off(secured, lambda: service.poll() is None)
         found = pages(secured.ui)
@@ -155,6 +156,12 @@ def test_every_alert_has_come_through(secured: Secured, shown: dict[str, str], s
     assert sorted(one for table in parquet.read(raw, ["candid"]) for one in table["candid"].to_pylist()) == sent
     state = secured.status()
     assert (state["ok"], state["services"]["stream2raw"]["lag"]) == (True, 0)
+    mirror = state["services"]["mirror"]
+    assert (mirror["in"], mirror["out"], mirror["lag"]) == (ALERTS, ALERTS, 0)
+    came, went = (list(client.read_all(secured.end(), name)) for name in (TOPIC, f"copy.{TOPIC}"))
+    assert [(one.partition(), one.value(), one.timestamp()) for one in went] == [
+        (one.partition(), one.value(), one.timestamp()) for one in came
+    ]
     # Spark in one batch, every way that the services do not take.
     ends = [("SASL_PLAINTEXT", "SCRAM-SHA-256"), ("SASL_SSL", "SCRAM-SHA-256"), ("SSL", "SCRAM-SHA-512")]
     for protocol, mechanism in ends:

@@ -10,6 +10,8 @@ from pyspark.sql import DataFrame, SparkSession
 from fink_broker import surveys
 from fink_broker.commands import merge as command
 from fink_broker.config import Archive, Settings
+from fink_broker.connectors.ledger import Ledger
+from fink_broker.connectors.parquet import committed
 from fink_broker.errors import SumsDoNotMeet, UsageError
 from fink_broker.services.merge import archived_files, merge, pending
 
@@ -114,6 +116,26 @@ def test_merging_again_takes_late_alerts_in_and_doubles_nothing(spark, home, sci
     assert [path.name for path in (home.archive_folder / "science/year=2026/month=03").iterdir()] == ["day=22"]
 
 
+def test_late_alerts_are_added_to_a_night_that_has_left_the_logs(spark, home, science):
+    science.append(science_alerts(spark, 0, 10))
+    merge(spark, home, ZTF, NIGHT)
+    key, data = f"science/night={NIGHT}", home.science.parent
+    until = max(file.closed for file in committed(home.science))
+    Ledger(data, {key: until}, {NIGHT: {"raw2science": {"taken": 12, "given": 10, "dropped": {"cut": 2}}}}).save()
+    assert pending(home) == []
+    assert merge(spark, home, ZTF, NIGHT)["science"] == 10
+    science.append(science_alerts(spark, 10, 15, extra=("'RR' as gcvs", "3 as nalerthist")))
+    assert pending(home) == [NIGHT]
+    for _ in range(2):
+        assert merge(spark, home, ZTF, NIGHT)["science"] == 15
+        assert candids(archived(spark, home, "science")) == list(range(15))
+    assert pending(home) == []
+    # Its alerts are nowhere else.
+    (home.archive_folder / "science/year=2026/month=03/day=22").rename(home.root / "lost")
+    with pytest.raises(SumsDoNotMeet, match=r"should hold 10 alerts that are nowhere else, but has 0: put it back"):
+        merge(spark, home, ZTF, NIGHT)
+
+
 def test_files_that_the_log_does_not_name_are_not_read(spark, home, science):
     science.append(science_alerts(spark, 0, 10))
     (home.science / f"night={NIGHT}" / "part-of-a-batch-that-was-killed.parquet").write_bytes(b"PAR1 half a file")
@@ -196,6 +218,6 @@ def test_the_command_merges_what_is_pending(spark, here, science, capsys):
     science.append(science_alerts(spark, 0, 4).union(science_alerts(spark, 4, 9, "20260320")))
     assert command.main(["--json"]) == 0
     nights = {"20260320": {"raw": 0, "science": 5}, NIGHT: {"raw": 0, "science": 4}}
-    assert json.loads(capsys.readouterr().out) == {"ok": True, "nights": nights}
+    assert json.loads(capsys.readouterr().out) == {"ok": True, "nights": nights, "left": []}
     assert command.main(["--night", NIGHT]) == 0
     assert capsys.readouterr().out == f"{NIGHT}: 0 raw alerts, 4 science alerts\n"

@@ -25,6 +25,7 @@ def test_services_are_in_the_order_of_the_pipeline():
         "archive": ("hbase",),
     }
     assert registry.find(["checkstream"], Settings())[0].needs == ("kafka-input",)
+    assert registry.find(["mirror"], Settings())[0].needs == ("kafka-input", "kafka-mirror")
     assert [entry.name for entry in registry.known(OWN).values() if not entry.counted] == ["checkstream"]
 
 
@@ -60,7 +61,7 @@ def test_an_unknown_name_lists_the_known_ones(name: str, hint: str):
     message = str(raised.value)
     assert message.startswith(f"unknown service '{name}'; ")
     assert hint in message
-    assert message.endswith("archive, checkstream, counter, alarm")
+    assert message.endswith("archive, mirror, checkstream, counter, alarm")
     assert raised.value.exit_code == 2
 
 
