@@ -1,7 +1,7 @@
 """How fast a service is now: its rate, and how long the alerts of its newest batches took to its output.
 
-The clocks are those of Kafka's messages (when the telescope sent them), of the machine that decoded them (the survey's `ingest_time`) and
-of the file system (when a file was closed).
+The clocks are those of Kafka's messages (when the telescope sent them), of the broker (when the batch that took them in began: the survey's
+`ingest_time`) and of the file system (when a file was closed).
 """
 
 from __future__ import annotations
@@ -88,8 +88,8 @@ def _stage(spans: np.ndarray) -> Stage:
 
 def _of_raw(books: Books, _batch: int, files: Sequence[File]) -> Spans:
     spans: dict[str, list[np.ndarray]] = {"telescope to broker": [], "broker to raw": [], "telescope to raw": []}
-    for file, (sent, decoded) in _clocks(files, "kafkaTimestamp", books.survey.ingest_time[0]):
-        for stage, span in zip(spans.values(), (decoded - sent, file.closed - decoded, file.closed - sent), strict=True):
+    for file, (sent, begun) in _clocks(files, "kafkaTimestamp", books.survey.ingest_time[0]):
+        for stage, span in zip(spans.values(), (begun - sent, file.closed - begun, file.closed - sent), strict=True):
             stage.append(span)
     return spans
 
@@ -99,7 +99,7 @@ def _of_science(books: Books, batch: int, files: Sequence[File]) -> Spans:
     closed = max(file.closed for file in files)
     waited = [np.full(file.rows, closed - file.closed) for file in books.read_in(batch)]
     clocks = _clocks(files, books.survey.ingest_time[0])
-    return {"raw to science": waited, "broker to science": [file.closed - decoded for file, (decoded,) in clocks]}
+    return {"raw to science": waited, "broker to science": [file.closed - begun for file, (begun,) in clocks]}
 
 
 def _clocks(files: Sequence[File], *columns: str) -> Iterable[tuple[File, list[np.ndarray]]]:

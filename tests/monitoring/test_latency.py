@@ -20,9 +20,9 @@ SENT = 1_774_150_000.0  # when the first alert was sent, Unix time in seconds
 CLOCKS = {"ztf": ("brokerIngestTimestamp", pa.timestamp("ns")), "rubin": ("brokerIngestMjd", pa.float64())}
 
 
-def row(survey: str, sent: float, decoded: float) -> Row:
+def row(survey: str, sent: float, begun: float) -> Row:
     name, _ = CLOCKS[survey]
-    return {"kafkaTimestamp": moment(sent), name: moment(decoded) if survey == "ztf" else decoded / 86400 + MJD_OF_1970}
+    return {"kafkaTimestamp": moment(sent), name: moment(begun) if survey == "ztf" else begun / 86400 + MJD_OF_1970}
 
 
 @pytest.fixture(params=CLOCKS)
@@ -31,7 +31,7 @@ def home(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, Home]:
     survey = request.param
     name, kind = CLOCKS[survey]
     made = Home(Settings(home=tmp_path), pa.schema([("kafkaTimestamp", pa.timestamp("ns")), (name, kind)]), pa.schema([(name, kind)]))
-    # Sent a second apart, decoded at 200 s, in a file at 203 s.
+    # Sent a second apart, taken in at 200 s, in a file at 203 s.
     made.raw_batch(0, ("ok", "20260321", [row(survey, SENT + n, SENT + 200) for n in range(101)], SENT + 203))
     made.raw_batch(
         1,
