@@ -137,7 +137,7 @@ def test_what_has_left_the_logs_is_not_read_again(chain: Chain):
         book = ledger.Ledger(chain.first.parent, {"first/status=ok/night=20260321": max(file.closed for file in gone)})
         book.save()
         assert ids(chain.first) == [11, 12, 13, 14]  # at once
-        assert sparklog.trim(log, lambda entry: book.has_left(parquet.local_path(entry["path"]), entry["modificationTime"])) == 4
+        assert sparklog.trim(log, lambda entry: book.has_left(parquet.local_path(entry["path"]), entry["modificationTime"] / 1000)) == 4
         assert sparklog.trim(read, lambda entry: book.has_left(parquet.local_path(entry["path"]), entry["timestamp"])) == 4
         for file in gone:
             file.path.unlink()
