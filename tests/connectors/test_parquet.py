@@ -138,7 +138,7 @@ def test_what_has_left_the_logs_is_not_read_again(chain: Chain):
         book.save()
         assert ids(chain.first) == [11, 12, 13, 14]  # at once
         assert sparklog.trim(log, lambda entry: book.has_left(parquet.local_path(entry["path"]), entry["modificationTime"] / 1000)) == 4
-        assert sparklog.trim(read, lambda entry: book.has_left(parquet.local_path(entry["path"]), entry["timestamp"])) == 4
+        assert sparklog.trim(read, lambda entry: book.has_left(parquet.local_path(entry["path"]), entry["timestamp"] / 1000)) == 4
         for file in gone:
             file.path.unlink()
         for number in range(5, 9):
