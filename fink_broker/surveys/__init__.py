@@ -14,7 +14,7 @@ from fink_broker.errors import ConfigError
 
 @dataclass(frozen=True)
 class FinkColumn:
-    """A column that Fink adds: it always exists in the science database, with a default where its module is off.
+    """A column that Fink adds: it always exists in the science database and in the alerts, with a default where its module is off.
 
     Parameters
     ----------
@@ -25,11 +25,14 @@ class FinkColumn:
         Value where the module is off; None writes no cell.
     source : str, optional
         Where the value lies in the science alerts, such as ``mangrove.lum_dist``; a column of the same name without.
+    in_alerts : bool
+        Whether the science alerts have it even where its module is off; not what is a record there, and not what is made later.
     """
 
     type: str
     default: object = None
     source: str | None = None
+    in_alerts: bool = True
 
 
 @dataclass(frozen=True)
