@@ -13,8 +13,8 @@ from pathlib import Path
 from fink_broker import science
 from fink_broker.config import ScienceModule, Settings
 from fink_broker.errors import ConfigError
+from fink_broker.infra import environments
 from fink_broker.plugins import Reference
-from fink_broker.science import environments
 from fink_broker.science.describe import Description, describe, describe_in
 from fink_broker.science.module import Module
 from fink_broker.surveys import Survey
@@ -93,7 +93,7 @@ def descriptions(settings: Settings, entries: Sequence[ScienceModule]) -> list[D
     if not name or not references:
         return [describe(one) for one in references]
     python, kept = environments.python(settings, name), environments.folder(settings, name) / "described"
-    return describe_in(python, references, environments.variables(settings, name), kept)
+    return describe_in(python, references, environments.variables(), kept)
 
 
 def reference(settings: Settings, entry: ScienceModule) -> Reference:
