@@ -88,8 +88,8 @@ def show(settings: Settings, *, as_json: bool) -> None:
 
 def install(settings: Settings, name: str) -> None:
     """Make an environment."""
-    print(f"making {environments.folder(settings, name)}: two or three minutes, 1.5 GB", flush=True)
-    print(f'{environments.install(settings, name)} is ready: say [science] environment = "{name}", and name modules (fink science list)')
+    folder = environments.install(settings, name, lambda line: print(line, flush=True))
+    print(f'{folder} is ready: say [science] environment = "{name}", and name modules (fink science list)')
 
 
 def new(settings: Settings, name: str) -> None:
