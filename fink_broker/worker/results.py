@@ -68,9 +68,12 @@ def _part(key: str) -> Any:
 def _split(values: pd.Series, module: Module) -> pd.DataFrame:
     """Columns of a text of values between commas, as crossmatches return them; what is no number where one should be is null."""
     rows = [str(value).split(",", len(module.outputs) - 1) for value in values]
-    columns = zip(*rows, strict=True)
-    read = [list(map(_READ.get(kind, str), column)) for kind, column in zip(module.outputs.values(), columns, strict=True)]
-    return pd.DataFrame(dict(zip(module.outputs, read, strict=True)), dtype=object)
+    found = {}
+    for place, (name, kind) in enumerate(module.outputs.items()):
+        read = _READ.get(kind, str)
+        # A text of fewer values (`Fail 504`) says nothing of the others.
+        found[name] = [read(row[place]) if place < len(row) else None for row in rows]
+    return pd.DataFrame(found, dtype=object)
 
 
 def _float(text: str) -> float | None:
