@@ -160,6 +160,7 @@ class Raw2science(Section):
     trigger_seconds: Seconds = 5.0
     max_files_per_trigger: Count = 100
     modules: list[str] = ["gcvs", "nalerthist", "first_detection"]
+    cuts: dict[str, str] | None = None
     repeats_horizon: str = "2 days"
 
 

@@ -13,11 +13,12 @@ from pyspark.sql import DataFrame, SparkSession
 from datasim import TEMPLATES
 from fink_broker import surveys
 from fink_broker.config import ScienceModule, Settings
+from fink_broker.connectors import avro
 from fink_broker.errors import UsageError
 from fink_broker.science import registry
 from fink_broker.science.module import Module
 from fink_broker.services import stream2raw
-from fink_broker.services.known import Known
+from fink_broker.services.known import Known, Learned
 from fink_broker.session import session
 from fink_broker.surveys import Survey
 from fink_broker.transforms.science import Workers, with_science
@@ -106,7 +107,11 @@ def read(spark: SparkSession, data: Path, survey: Survey) -> DataFrame:
     messages = spark.createDataFrame(list(enumerate(packets)), "offset long, value binary").selectExpr(
         "value", "'file' as topic", "0 as partition", "offset", "now() as kafkaTimestamp"
     )
-    decoded = stream2raw.build(messages, survey, Known(survey, form="container").codec(16_000_000, slow=True))
+    knows = Known(survey, form="container")
+    for header in map(avro.read_header, packets):
+        if not knows.has(header.prefix):
+            knows = Known(survey, [*knows.learned, Learned(prefix=header.prefix, schema_text=header.schema)], "container")
+    decoded = stream2raw.build(messages, survey, knows.codec(max(map(len, packets))))
     return decoded.where(f"status = '{stream2raw.OK}'")
 
 

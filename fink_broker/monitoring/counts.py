@@ -6,7 +6,6 @@ After a crash between sink and commit log a batch runs again with no rows to rep
 from __future__ import annotations
 
 import json
-import operator
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -16,15 +15,15 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from fink_broker.config import Settings
 from fink_broker.connectors import parquet
 from fink_broker.connectors.parquet import File
 from fink_broker.connectors.sparklog import entries, newest, offsets
 from fink_broker.errors import ConfigError
-from fink_broker.surveys import Survey
+from fink_broker.surveys import Survey, with_cuts
 
-_COMPARE = {"=": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 _NO_IDS = np.empty(0, np.int64)
 # Where a message came from.
 PLACE = ("topic", "partition", "offset")
@@ -72,7 +71,7 @@ class Books:
     """
 
     def __init__(self, settings: Settings, survey: Survey, night: str | None = None) -> None:
-        self.settings, self.survey, self.night = settings, survey, night
+        self.settings, self.survey, self.night = settings, with_cuts(survey, settings.raw2science.cuts), night
         self._place = PLACE if night else ()
         # Science first: all that it was made from lies in raw by then.
         self._science_batch, self.science_files = parquet.snapshot(settings.science)
@@ -87,11 +86,11 @@ class Books:
 
     @cached_property
     def sound(self) -> dict[File, pa.Table]:
-        """By file, the sound alerts of raw: `record`, `id`, whether one `passes` the cuts; and `PLACE` if a night is counted."""
+        """By file, the sound alerts of raw: `record`, `id`, the first `cut` not met; and `PLACE` if a night is counted."""
         files, survey, kept = self._raw("ok"), self.survey, ["record", *self._place]
-        cuts = [cut.column for cut in survey.quality.values()]
+        cuts = [name for cut in survey.quality.values() for name in cut.columns]
         tables = zip(files, parquet.read(files, [*kept, survey.alert_id, *cuts]), strict=True)
-        return {file: self._with_id(table, kept).append_column("passes", _passes(table, survey)) for file, table in tables}
+        return {file: self._with_id(table, kept).append_column("cut", _first_cut(table, survey)) for file, table in tables}
 
     @cached_property
     def rejected(self) -> dict[File, pa.Table]:
@@ -187,7 +186,7 @@ class Books:
 
 def passing(tables: Iterable[pa.Table]) -> np.ndarray:
     """Ids of the alerts that pass the cuts, repeats too."""
-    return ids(table.select(["id"]).filter(table["passes"]) for table in tables)
+    return ids(table.select(["id"]).filter(pc.is_null(table["cut"])) for table in tables)
 
 
 def ids(tables: Iterable[pa.Table]) -> np.ndarray:
@@ -195,14 +194,12 @@ def ids(tables: Iterable[pa.Table]) -> np.ndarray:
     return np.concatenate([_NO_IDS, *(table["id"].to_numpy() for table in tables)])
 
 
-def _passes(table: pa.Table, survey: Survey) -> Any:
-    """Whether an alert passes the cuts, compared as Spark does: as doubles, NaN above all numbers; a missing value meets none."""
-    met = np.ones(table.num_rows, dtype=bool)
-    for cut in survey.quality.values():
-        column = parquet.column(table, cut.column)
-        values = column.cast(pa.float64()).to_numpy()
-        met &= column.is_valid().to_numpy() & _COMPARE[cut.operator](np.where(np.isnan(values), np.inf, values), cut.value)
-    return pa.array(met)
+def _first_cut(table: pa.Table, survey: Survey) -> Any:
+    """Of each alert the name of the first quality cut that it does not meet; null if it meets all."""
+    found: Any = pa.nulls(table.num_rows, pa.string())
+    for name, cut in reversed(list(survey.quality.items())):
+        found = pc.if_else(cut.holds(table), found, pa.scalar(name))
+    return found
 
 
 def offered(settings: Settings) -> int:

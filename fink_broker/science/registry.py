@@ -82,8 +82,7 @@ def resolve(settings: Settings, entries: Sequence[ScienceModule]) -> list[Module
     ConfigError
         One of them cannot be used.
     """
-    modules = [_module(settings, entry, found) for entry, found in zip(entries, descriptions(settings, entries), strict=True)]
-    return modules
+    return [_module(settings, entry, found) for entry, found in zip(entries, descriptions(settings, entries), strict=True)]
 
 
 def descriptions(settings: Settings, entries: Sequence[ScienceModule]) -> list[Description]:

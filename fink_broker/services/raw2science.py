@@ -16,7 +16,7 @@ from fink_broker.science.module import Module
 from fink_broker.science.registry import active
 from fink_broker.services import stream2raw
 from fink_broker.services.context import Context, trigger
-from fink_broker.surveys import Survey
+from fink_broker.surveys import Survey, with_cuts
 from fink_broker.transforms.provenance import with_versions
 from fink_broker.transforms.quality import drop_repeats, passes
 from fink_broker.transforms.science import Workers, with_science
@@ -78,7 +78,8 @@ def _build(context: Context, raw: DataFrame) -> DataFrame:
     settings = context.settings
     modules = active(settings, context.survey)
     horizon = settings.raw2science.repeats_horizon
-    return build(raw, context.survey, modules, science_version(modules), horizon, workers=_workers(settings))
+    survey = with_cuts(context.survey, settings.raw2science.cuts)
+    return build(raw, survey, modules, science_version(modules), horizon, workers=_workers(settings))
 
 
 def _workers(settings: Settings) -> Workers:

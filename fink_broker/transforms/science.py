@@ -110,7 +110,7 @@ def _inputs(alerts: DataFrame, modules: Sequence[Module], survey: Survey) -> dic
                 raise ConfigError(f"the science module '{module.name}': {error}{hint}") from error
         made |= set(module.outputs)
     if any(module.keep_hours for module in modules):
-        inputs[OBJECT] = F.col(survey.object_id)
+        inputs[OBJECT] = F.expr(survey.object_id)
     return inputs
 
 

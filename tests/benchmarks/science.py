@@ -91,7 +91,10 @@ def run(settings: Settings, alerts: int | None = None) -> Report:
             (here.root / "envs" / "ztf").symlink_to(envs)
             names = [f"fink.{name}" for name in OFFLINE]
             here = here.model_copy(
-                update={"raw2science": Raw2science(modules=names), "science_section": Science(environment="ztf", timeout_seconds=600)}
+                update={
+                    "raw2science": Raw2science(modules=names),
+                    "science_section": Science(environment="ztf", timeout_seconds=600, worker_memory_mb=16_000),
+                }
             )
             found, table = _modules(here, count, progress)
             figures, lines = figures + found, lines + table
