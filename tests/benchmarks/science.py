@@ -171,6 +171,7 @@ def _modules(settings: Settings, count: int, progress: Progress) -> tuple[list[F
         workers = Workers(settings.root / "tmp" / "science", settings.science_section.worker_memory_mb)
         with progress.step("the functions themselves"):
             own = themselves(alerts, modules, survey)
+            print("\n".join(f"DEBUG {k} {v:.3f}" for k, v in own.items()), sum(own.values()), flush=True)
         ways = {f"the broker, batches of {size:,}": _broker(alerts, modules, survey, workers, size) for size in BATCHES}
         with progress.step("as the broker runs them") as say:
             runs = measure.in_turn(ways, ROUNDS + 1, say)
@@ -274,9 +275,8 @@ def _single(alerts: DataFrame, modules: Sequence[Module], survey: Survey, size: 
         made = alerts
         for module in modules:
             inputs = [F.col(name) if name.startswith("_") else named(name, survey, alerts.schema) for name in module.inputs]
-            [*_, last] = module.outputs
-            kind = module.outputs[last]
-            made = made.withColumn(last if last not in alerts.columns else f"{last}_", _udf(module, kind)(*inputs))
+            name, kind = next(iter(module.outputs.items()))
+            made = made.withColumn(name, _udf(module, kind)(*inputs))
         _consume(made.drop(*alerts.columns))
 
     return work
@@ -291,7 +291,7 @@ def _udf(module: Module, kind: str) -> Any:
             values = pd.Series([plain(*row, **module.constants) for row in zip(*given, strict=True)])
         else:
             values = plain(*given, **{name: results.constant(value, given[0].index) for name, value in module.constants.items()})
-        return results.table(values, module, given[0].index)[list(module.outputs)[-1]]
+        return results.table(values, module, given[0].index)[list(module.outputs)[0]]
 
     one.__annotations__ = {"given": pd.Series, "return": pd.Series}
     return pandas_udf(one, kind)  # type: ignore[call-overload]
