@@ -43,6 +43,8 @@ class Counts:
         Alerts that the service before has given out and this one has not taken in; 0 for the first service, whose lag only Kafka knows.
     errors : dict
         Errors that cost a value and no alert, to how many: science modules that raised.
+    cuts : dict
+        Quality cuts, to the alerts of which each is the first that they do not meet.
     """
 
     taken: int = 0
@@ -50,6 +52,7 @@ class Counts:
     dropped: dict[str, int] = field(default_factory=dict)
     lag: int = 0
     errors: dict[str, int] = field(default_factory=dict)
+    cuts: dict[str, int] = field(default_factory=dict)
 
     @property
     def meets(self) -> bool:
@@ -100,8 +103,8 @@ class Books:
 
     @cached_property
     def science(self) -> dict[File, pa.Table]:
-        """By file, the science alerts: `science_errors`; and `id` if a night is counted."""
-        files, kept = self.of_night(self.science_files), ["science_errors"]
+        """By file, the science alerts: `science_errors`, `science_cost`; and `id` if a night is counted."""
+        files, kept = self.of_night(self.science_files), ["science_errors", "science_cost"]
         tables = parquet.read(files, [*kept, *([self.survey.alert_id] if self.night else [])])
         return {file: self._with_id(table, kept) if self.night else table for file, table in zip(files, tables, strict=True)}
 
@@ -110,7 +113,7 @@ class Books:
             identity = parquet.column(table, self.survey.alert_id)
         except KeyError:
             raise ConfigError(f"{self.settings.root} holds alerts of another survey than {self.survey.name}: set survey") from None
-        return table.select(kept).append_column("id", identity)
+        return table.select([name for name in kept if name in table.column_names]).append_column("id", identity)
 
     @cached_property
     def read(self) -> list[File]:
@@ -173,8 +176,11 @@ class Books:
         errors: Counter[str] = Counter()
         for table in self.science.values():
             errors.update(text.partition(":")[0] for texts in table["science_errors"].drop_null().to_pylist() for text in texts or ())
+        cuts = Counter[str]()
+        for table in tables:
+            cuts.update(table["cut"].drop_null().to_pylist())
         lag = sum(table.num_rows for table in self.sound.values()) - total
-        return Counts(total, sum(table.num_rows for table in self.science.values()), dropped, lag, dict(errors))
+        return Counts(total, sum(table.num_rows for table in self.science.values()), dropped, lag, dict(errors), dict(cuts))
 
     def _reader(self, service: str) -> Counts:
         """Of a service that reads science alerts and writes to a server: distribution, archive, one's own; none if it reads else."""

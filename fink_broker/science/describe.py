@@ -45,6 +45,8 @@ class Description:
         Types of the fields of that type if it is a struct; of a map, its values' under ``*``.
     by_row : bool
         Whether it is a UDF of one row.
+    catalogues : list of str
+        Catalogues that it needs, see `catalogue`.
     version : str
         Version of its package.
     fault : str
@@ -57,6 +59,7 @@ class Description:
     type: str = ""
     parts: dict[str, str] = field(default_factory=dict)
     by_row: bool = False
+    catalogues: list[str] = field(default_factory=list)
     version: str = ""
     fault: str = ""
 
@@ -77,6 +80,7 @@ def describe(reference: Reference) -> Description:
         parts={one.name: one.dataType.simpleString() for one in getattr(kind, "fields", ())}
         | ({"*": kind.valueType.simpleString()} if hasattr(kind, "valueType") else {}),
         by_row=getattr(function, "evalType", None) == _BY_ROW,
+        catalogues=getattr(function, "fink_catalogues", []),
         version=_version(reference.source),
     )
 

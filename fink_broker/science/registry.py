@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from fink_broker import science
+from fink_broker.catalogues import store
 from fink_broker.config import ScienceModule, Settings
 from fink_broker.errors import ConfigError
 from fink_broker.infra import environments
@@ -80,7 +81,7 @@ def resolve(settings: Settings, entries: Sequence[ScienceModule]) -> list[Module
     Raises
     ------
     ConfigError
-        One of them cannot be used.
+        One of them cannot be used, or a catalogue that it needs is missing or empty.
     """
     return [_module(settings, entry, found) for entry, found in zip(entries, descriptions(settings, entries), strict=True)]
 
@@ -115,6 +116,8 @@ def _module(settings: Settings, entry: ScienceModule, found: Description) -> Mod
     if unknown or not found.required <= len(inputs) + len(entry.constants) <= len(found.arguments):
         takes = f"the function of the science module '{entry.name}' takes ({', '.join(found.arguments)})"
         raise ConfigError(f"{takes}: " + (f"no constant '{unknown[0]}'" if unknown else f"{len(inputs)} columns do not fit"))
+    for name in found.catalogues:
+        store.note(settings.root, name)
     common = settings.science_section
     return Module(
         name=entry.name,

@@ -171,7 +171,6 @@ def _modules(settings: Settings, count: int, progress: Progress) -> tuple[list[F
         workers = Workers(settings.root / "tmp" / "science", settings.science_section.worker_memory_mb)
         with progress.step("the functions themselves"):
             own = themselves(alerts, modules, survey)
-            print("\n".join(f"DEBUG {k} {v:.3f}" for k, v in own.items()), sum(own.values()), flush=True)
         ways = {f"the broker, batches of {size:,}": _broker(alerts, modules, survey, workers, size) for size in BATCHES}
         with progress.step("as the broker runs them") as say:
             runs = measure.in_turn(ways, ROUNDS + 1, say)
@@ -254,7 +253,8 @@ def themselves(alerts: DataFrame, modules: Sequence[Module], survey: Survey) -> 
 
     call.__annotations__ = {"given": pd.Series, "return": pd.Series}
     alerts.sparkSession.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", "1000000")
-    [row] = alerts.select(pandas_udf(call, "string")(*columns).alias("spent")).limit(1).collect()  # type: ignore[call-overload]
+    # An aggregate of all rows: a limit would reach the function, which would see one alert.
+    [row] = alerts.select(pandas_udf(call, "string")(*columns).alias("spent")).agg(F.max("spent").alias("spent")).collect()  # type: ignore[call-overload]
     return {name: float(ms) for name, _, ms in (one.partition("=") for one in row.spent.split(";"))}
 
 
@@ -291,7 +291,7 @@ def _udf(module: Module, kind: str) -> Any:
             values = pd.Series([plain(*row, **module.constants) for row in zip(*given, strict=True)])
         else:
             values = plain(*given, **{name: results.constant(value, given[0].index) for name, value in module.constants.items()})
-        return results.table(values, module, given[0].index)[list(module.outputs)[0]]
+        return results.table(values, module, given[0].index)[next(iter(module.outputs))]
 
     one.__annotations__ = {"given": pd.Series, "return": pd.Series}
     return pandas_udf(one, kind)  # type: ignore[call-overload]

@@ -244,3 +244,65 @@ def test_what_is_loaded_is_kept_and_loaded_anew_when_it_changes(tmp_path: Path):
     assert load()[0] is not first
     assert (pickle.load, pd.read_csv) == before
     assert pickle.load(model.open("rb")) is not first
+
+
+MATCH = """
+import numpy as np
+import pandas as pd
+from fink_broker.science import outputs
+
+READ = []
+
+def extract(name):
+    rng = np.random.default_rng(5)
+    stars = pd.DataFrame({"ra": rng.uniform(0, 360, 20000), "dec": np.degrees(np.arcsin(rng.uniform(-1, 1, 20000)))})
+    stars.loc[:3, ["ra", "dec"]] = [[0.00001, 0.0], [359.99999, 10.0], [12.0, 90.0], [200.0, -89.99999]]
+    READ.append(name)
+    return stars["ra"], stars["dec"], pd.Series([f"s{n}" for n in range(20000)]), list(range(20000))
+
+def unit(ra, dec):
+    ra, dec = np.radians(np.asarray(ra, float)), np.radians(np.asarray(dec, float))
+    return np.column_stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)])
+
+@outputs(match="string", number="int", seen="int")
+def match(ra, dec, arcsec):
+    star_ra, star_dec, names, numbers = extract("all")
+    chord = np.linalg.norm(unit(ra, dec)[:, None] - unit(star_ra, star_dec)[None], axis=2)
+    nearest = chord.argmin(axis=1)
+    hit = 2 * np.arcsin(chord.min(axis=1) / 2) < np.radians(arcsec[0] / 3600)
+    found = np.where(hit, names.to_numpy()[nearest], "Unknown")
+    return pd.DataFrame({"match": found, "number": np.where(hit, np.array(numbers)[nearest], -1), "seen": len(names)})
+"""
+
+
+def test_the_stars_around_a_batch_give_the_same_matches_as_all(tmp_path: Path):
+    file = tmp_path / "match.py"
+    file.write_text(MATCH)
+    entry = {"name": "match", "function": str(file), "constants": {"arcsec": 3600.0}}
+    rng = np.random.default_rng(6)
+    ra, dec = rng.uniform(0, 360, 300), np.degrees(np.arcsin(rng.uniform(-1, 1, 300)))
+    ra[:6], dec[:6] = [359.95, 0.05, 100.0, 300.0, 20.0, 12.0], [0.0, 10.0, 89.95, -89.95, -89.99, 89.999]
+    given = {"candid": pd.Series(range(300)), "ra": pd.Series(ra), "dec": pd.Series(dec)}
+    kinds = {"match": pa.string(), "number": pa.int32(), "seen": pa.int32()}
+    place = Place(tmp_path / "workers")
+
+    def run(size: int, **more: Any) -> pd.DataFrame:
+        science = Science(modules=[ScienceModule.model_validate(entry | more)])
+        modules = active(Settings(raw2science=Raw2science(modules=[]), science=science), SURVEY)
+        parts = [
+            {name: values[start : start + size].reset_index(drop=True) for name, values in given.items()} for start in range(0, 300, size)
+        ]
+        return pd.concat([batch.run(modules, part, kinds, part["candid"], place) for part in parts], ignore_index=True)
+
+    plain = run(300)
+    assert plain["science_errors"].isna().all()
+    assert 50 < (plain["match"] != "Unknown").sum() < 290
+    assert set(plain["match"][:6]) >= {"s0", "s1"}
+    for size in (300, 7):
+        fewer = run(size, catalogues={"extract": 3600.0})
+        pd.testing.assert_frame_equal(fewer[["match", "number"]], plain[["match", "number"]])
+        assert fewer["seen"].max() < 1000
+    from fink_broker.plugins import load_module
+
+    # Once for all of the small batches and the large one; the plain way once more.
+    assert len(load_module(str(file)).READ) == 2
