@@ -176,9 +176,9 @@ class Books:
         errors: Counter[str] = Counter()
         for table in self.science.values():
             errors.update(text.partition(":")[0] for texts in table["science_errors"].drop_null().to_pylist() for text in texts or ())
-        cuts = Counter[str]()
+        cuts: Counter[str] = Counter()
         for table in tables:
-            cuts.update(table["cut"].drop_null().to_pylist())
+            cuts.update(map(str, table["cut"].drop_null().to_pylist()))
         lag = sum(table.num_rows for table in self.sound.values()) - total
         return Counts(total, sum(table.num_rows for table in self.science.values()), dropped, lag, dict(errors), dict(cuts))
 
