@@ -172,6 +172,7 @@ class Raw2science(Section):
     trigger_seconds: Seconds = 5.0
     max_files_per_trigger: Count = 100
     modules: list[str] = ["gcvs", "nalerthist", "first_detection"]
+    cuts: dict[str, str] | None = None
     repeats_horizon: str = "2 days"
 
 
@@ -212,8 +213,69 @@ class OwnService(Section):
     description: str = ""
 
 
+class ScienceModule(Section):
+    """A science module: a function, what it gets and what it gives. With the name of a known one: what is to be different of it.
+
+    Attributes
+    ----------
+    function : str
+        ``package.module:function``, ``file.py:function``, or only the file where the function is called as the module is.
+    columns : list of str, optional
+        Columns (or SQL on the alert's columns) in the order of the function's arguments; default: the arguments' names.
+    constants : dict
+        Further arguments, by name.
+    outputs : dict
+        Column to Spark SQL type; default: what the function itself declares. A column whose name begins with ``_`` is for other
+        modules only.
+    pick : dict
+        Column to the key of the map, or name of the field, that it is of what the function returns; ``*`` is all of it.
+    on : bool
+        Whether it runs.
+    timeout_seconds : float, optional
+        For one batch; default: that of ``[science]``.
+    batch : int, optional
+        Alerts that one call takes at most.
+    isolate : bool
+        Run it in a process of its own.
+    remote : bool
+        It asks a server in the network.
+    away : str, optional
+        What it returns for an alert while that server is away.
+    keep_hours : float
+        How long its answer for an object is kept, and the server not asked again.
+    catalogues : dict
+        Functions in its source that read a whole catalogue and return positions (degrees) and more, to the radius in arcsec within which
+        it looks for matches: they are given the stars around the batch's alerts only.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*(\.[a-z0-9_]+)?$")]
+    function: str = ""
+    columns: list[str] | None = None
+    constants: dict[str, Any] = {}
+    outputs: dict[str, str] = {}
+    pick: dict[str, str] = {}
+    on: bool = True
+    timeout_seconds: Seconds | None = None
+    batch: Count | None = None
+    isolate: bool = False
+    remote: bool = False
+    away: str | None = None
+    keep_hours: Annotated[float, Field(ge=0)] = 0.0
+    catalogues: dict[str, Seconds] = {}
+
+
+class Science(Section):
+    """Science modules, and how they run."""
+
+    environment: Annotated[str, Field(pattern=r"^[a-z0-9_-]*$")] = ""
+    offline: bool = False
+    timeout_seconds: Seconds = 60.0
+    worker_memory_mb: Count = 3_000
+    modules: list[ScienceModule] = []
+
+
 class Plugin(Section):
-    """A science module or filter of one's own: a function in a file, or for a filter one SQL expression."""
+    """A filter of one's own: a function in a file, or one SQL expression."""
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
     file: Path | None = None
@@ -230,6 +292,8 @@ class Settings(Section):
         The one folder that this broker writes to; relative paths are below the checkout.
     """
 
+    model_config = ConfigDict(extra="forbid", frozen=True, serialize_by_alias=True)
+
     home: Path = Path("var")
     survey: str = "ztf"
     kafka: Kafka = Kafka()
@@ -243,8 +307,9 @@ class Settings(Section):
     archive: Archive = Archive()
     mirror: Mirror = Mirror()
     simulator: Simulator = Simulator()
+    # In the file `[science]`; the name is that of the folder below.
+    science_section: Science = Field(default=Science(), alias="science")
     services: list[OwnService] = []
-    modules: list[Plugin] = []
     filters: list[Plugin] = []
 
     def below_checkout(self, path: Path) -> Path:
@@ -366,10 +431,10 @@ def _kinds(path: list[str]) -> tuple[Any, ...]:
     """The types that a key takes; none if it is not known."""
     kind: Any = Settings
     for part in path:
-        fields = getattr(kind, "model_fields", None)
-        if fields is None or part not in fields:
+        fields = _fields(kind)
+        if part not in fields:
             return ()
-        kind = fields[part].annotation
+        kind = fields[part]
     return typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
 
 
@@ -414,5 +479,10 @@ def _holds(values: Any, path: tuple[int | str, ...]) -> bool:
 def _known_keys(where: tuple[int | str, ...]) -> list[str]:
     model: Any = Settings
     for part in where:
-        model = typing.get_args(model)[0] if isinstance(part, int) else model.model_fields[part].annotation
-    return list(model.model_fields)
+        model = typing.get_args(model)[0] if isinstance(part, int) else _fields(model)[part]
+    return list(_fields(model))
+
+
+def _fields(model: Any) -> dict[str, Any]:
+    """The keys of a section as the file has them, with their types; none of what is no section."""
+    return {field.alias or name: field.annotation for name, field in getattr(model, "model_fields", {}).items()}

@@ -17,7 +17,7 @@ from pyspark.sql import SparkSession
 
 from fink_broker.config import CHECKOUT, Settings, without_secrets
 from fink_broker.connectors.security import REDACTED
-from fink_broker.infra import jars
+from fink_broker.infra import environments, jars
 
 # Avro's own settings, on driver and executors: a corrupt array count must not take the JVM's memory; the faster of its two readers
 # decodes an alert in two thirds of the time.
@@ -45,7 +45,8 @@ def session(settings: Settings, name: str) -> SparkSession:
         With Kafka and Avro on its class path. What Spark and the Python workers log goes to the log file.
     """
     # Heeded by Spark's Python workers; `spark.pyspark.python` alone is not without spark-submit.
-    os.environ["PYSPARK_PYTHON"] = sys.executable
+    environment = settings.science_section.environment
+    os.environ["PYSPARK_PYTHON"] = str(environments.python(settings, environment)) if environment else sys.executable
     # Workers import the broker's modules too, wherever they are started.
     path = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys([str(CHECKOUT), *(path.split(os.pathsep) if path else [])]))

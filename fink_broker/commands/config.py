@@ -28,19 +28,21 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def check(settings: Settings) -> None:
-    """Check what the types cannot: that the survey, modules, filters, own services and the files for logging in to Kafka are there.
+    """Check what the types cannot: that the survey, modules, cuts, filters, own services and the files for logging in to Kafka are there.
 
     Raises
     ------
     ConfigError
         Something named in the configuration is not there.
     """
-    from fink_broker import filters, science
+    from fink_broker import filters
     from fink_broker.connectors import security
+    from fink_broker.science import registry as science
     from fink_broker.services import registry
 
     survey = surveys.get(settings.survey)
     science.active(settings, survey)
+    surveys.with_cuts(survey, settings.raw2science.cuts)
     filters.active(settings, survey)
     for entry in registry.known(settings).values():
         entry.module()
@@ -48,17 +50,18 @@ def check(settings: Settings) -> None:
         security.connection(settings, end, end.servers)
 
 
-def toml(values: dict[str, Any], path: str = "") -> str:
+def toml(values: dict[str, Any], path: str = "", brackets: str = "[]") -> str:
     """The values as TOML, one section after the other."""
     plain = {key: value for key, value in values.items() if not isinstance(value, dict) and value is not None and not _tables(value)}
     lines = [f"{_key(key)} = {json.dumps(value)}" for key, value in plain.items()]
-    text = (f"\n[{path}]\n" if path and (lines or not values) else "") + "".join(f"{line}\n" for line in lines)
+    left, right = brackets[: len(brackets) // 2], brackets[len(brackets) // 2 :]
+    text = (f"\n{left}{path}{right}\n" if path and (lines or not values) else "") + "".join(f"{line}\n" for line in lines)
     for key, value in values.items():
         name = f"{path}.{_key(key)}" if path else _key(key)
         if isinstance(value, dict):
             text += toml(value, name)
         for table in value if _tables(value) else ():
-            text += f"\n[[{name}]]\n" + toml(table)
+            text += toml(table, name, "[[]]")
     return text
 
 

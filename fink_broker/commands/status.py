@@ -17,7 +17,7 @@ from fink_broker.connectors.sparklog import newest, offsets
 from fink_broker.errors import FinkError, ServerUnavailable
 from fink_broker.infra import processes
 from fink_broker.infra.kafka import connection
-from fink_broker.monitoring import latency, nights
+from fink_broker.monitoring import costs, latency, nights
 from fink_broker.monitoring.counts import Books
 from fink_broker.services import registry
 
@@ -59,7 +59,8 @@ def status(settings: Settings, night: str | None = None) -> dict[str, Any]:
     dict
         ``ok`` and ``services``: name to state, pid, in, out, rejected (reason to number), cut, duplicate, lag (alerts; null if Kafka does
         not answer), rate (alerts out in a second, over the last minute), latency_s (p50 and p99 of the newest batch), stages_s (the same by
-        stage), batches (the newest ones, each with its stages), errors (science module to number), ok. Of a night ``account``, see
+        stage), batches (the newest ones, each with its stages), errors (science module to number), ok.
+        Of raw2science also cuts (name to number), cpu_ms (an alert, by science module) and memory_mb. Of a night ``account``, see
         `monitoring.nights.Account`.
     """
     books = Books(settings, surveys.get(settings.survey), night)
@@ -80,6 +81,7 @@ def status(settings: Settings, night: str | None = None) -> dict[str, Any]:
             "lag": _kafka_lag(settings, entry.name) if entry.name in _FROM_KAFKA and night is None else count.lag,
             **_speed(books, entry.name),
             "errors": count.errors,
+            **({"cuts": count.cuts, **asdict(costs.newest(books))} if entry.name == "raw2science" else {}),
             "ok": count.meets,
         }
     ok = all(service["ok"] for service in services.values())
@@ -132,6 +134,10 @@ def table(state: Mapping[str, Any]) -> str:
             for stage, span in service["stages_s"].items()
         ]
         notes += [f"  {name}: the science module {module} raised for {number:,} alerts" for module, number in service["errors"].items()]
+        notes += [f"  {name}: cut {number:,}: {cut}" for cut, number in service.get("cuts", {}).items()]
+        if service.get("cpu_ms"):
+            spent = ", ".join(f"{module} {ms:g}" for module, ms in sorted(service["cpu_ms"].items(), key=lambda pair: -pair[1]))
+            notes.append(f"  {name}: CPU ms an alert: {spent}; at most {service['memory_mb']:,} MB in a worker")
         if not service["ok"]:
             notes.append(f"  {name}: the sums do not meet: {service['in']:,} in, but {service['out']:,} out and the rest not accounted for")
     account = _account(state["account"]) if "account" in state else []

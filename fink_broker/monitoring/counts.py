@@ -6,7 +6,6 @@ After a crash between sink and commit log a batch runs again with no rows to rep
 from __future__ import annotations
 
 import json
-import operator
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,15 +15,15 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from fink_broker.config import Settings
 from fink_broker.connectors import ledger, parquet
 from fink_broker.connectors.parquet import File
 from fink_broker.connectors.sparklog import entries, newest, offsets
 from fink_broker.errors import ConfigError
-from fink_broker.surveys import Survey
+from fink_broker.surveys import Survey, with_cuts
 
-_COMPARE = {"=": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 _NO_IDS = np.empty(0, np.int64)
 # Where a message came from.
 PLACE = ("topic", "partition", "offset")
@@ -44,6 +43,8 @@ class Counts:
         Alerts that the service before has given out and this one has not taken in; 0 for the first service, whose lag only Kafka knows.
     errors : dict
         Errors that cost a value and no alert, to how many: science modules that raised.
+    cuts : dict
+        Quality cuts, to the alerts of which each is the first that they do not meet.
     """
 
     taken: int = 0
@@ -51,6 +52,7 @@ class Counts:
     dropped: dict[str, int] = field(default_factory=dict)
     lag: int = 0
     errors: dict[str, int] = field(default_factory=dict)
+    cuts: dict[str, int] = field(default_factory=dict)
 
     def __add__(self, other: Counts) -> Counts:
         dropped, errors = ({**Counter(one) + Counter(two)} for one, two in ((self.dropped, other.dropped), (self.errors, other.errors)))
@@ -78,7 +80,7 @@ class Books:
     """
 
     def __init__(self, settings: Settings, survey: Survey, night: str | None = None) -> None:
-        self.settings, self.survey, self.night = settings, survey, night
+        self.settings, self.survey, self.night = settings, with_cuts(survey, settings.raw2science.cuts), night
         self._place = PLACE if night else ()
         # Science first: all that it was made from lies in raw by then.
         self._science_batch, self.science_files = parquet.snapshot(settings.science)
@@ -93,11 +95,11 @@ class Books:
 
     @cached_property
     def sound(self) -> dict[File, pa.Table]:
-        """By file, the sound alerts of raw: `record`, `id`, whether one `passes` the cuts; and `PLACE` if a night is counted."""
+        """By file, the sound alerts of raw: `record`, `id`, the first `cut` not met; and `PLACE` if a night is counted."""
         files, survey, kept = self._raw("ok"), self.survey, ["record", *self._place]
-        cuts = [cut.column for cut in survey.quality.values()]
+        cuts = [name for cut in survey.quality.values() for name in cut.columns]
         tables = zip(files, parquet.read(files, [*kept, survey.alert_id, *cuts]), strict=True)
-        return {file: self._with_id(table, kept).append_column("passes", _passes(table, survey)) for file, table in tables}
+        return {file: self._with_id(table, kept).append_column("cut", _first_cut(table, survey)) for file, table in tables}
 
     @cached_property
     def rejected(self) -> dict[File, pa.Table]:
@@ -107,8 +109,8 @@ class Books:
 
     @cached_property
     def science(self) -> dict[File, pa.Table]:
-        """By file, the science alerts: `science_errors`; and `id` if a night is counted."""
-        files, kept = self.of_night(self.science_files), ["science_errors"]
+        """By file, the science alerts: `science_errors`, `science_cost`; and `id` if a night is counted."""
+        files, kept = self.of_night(self.science_files), ["science_errors", "science_cost"]
         tables = parquet.read(files, [*kept, *([self.survey.alert_id] if self.night else [])])
         return {file: self._with_id(table, kept) if self.night else table for file, table in zip(files, tables, strict=True)}
 
@@ -117,7 +119,7 @@ class Books:
             identity = parquet.column(table, self.survey.alert_id)
         except KeyError:
             raise ConfigError(f"{self.settings.root} holds alerts of another survey than {self.survey.name}: set survey") from None
-        return table.select(kept).append_column("id", identity)
+        return table.select([name for name in kept if name in table.column_names]).append_column("id", identity)
 
     @cached_property
     def read(self) -> list[File]:
@@ -202,8 +204,11 @@ class Books:
         errors: Counter[str] = Counter()
         for table in self.science.values():
             errors.update(text.partition(":")[0] for texts in table["science_errors"].drop_null().to_pylist() for text in texts or ())
+        cuts: Counter[str] = Counter()
+        for table in tables:
+            cuts.update(map(str, table["cut"].drop_null().to_pylist()))
         lag = sum(table.num_rows for table in self.sound.values()) - total
-        return Counts(total, sum(table.num_rows for table in self.science.values()), dropped, lag, dict(errors))
+        return Counts(total, sum(table.num_rows for table in self.science.values()), dropped, lag, dict(errors), dict(cuts))
 
     def _mirror(self) -> Counts:
         """A batch is committed when all its messages were acknowledged. How far it is behind only Kafka knows."""
@@ -226,7 +231,7 @@ def _further(tables: Iterable[pa.Table]) -> int:
 
 def passing(tables: Iterable[pa.Table]) -> np.ndarray:
     """Ids of the alerts that pass the cuts, repeats too."""
-    return ids(table.select(["id"]).filter(table["passes"]) for table in tables)
+    return ids(table.select(["id"]).filter(pc.is_null(table["cut"])) for table in tables)
 
 
 def ids(tables: Iterable[pa.Table]) -> np.ndarray:
@@ -234,14 +239,12 @@ def ids(tables: Iterable[pa.Table]) -> np.ndarray:
     return np.concatenate([_NO_IDS, *(table["id"].to_numpy() for table in tables)])
 
 
-def _passes(table: pa.Table, survey: Survey) -> Any:
-    """Whether an alert passes the cuts, compared as Spark does: as doubles, NaN above all numbers; a missing value meets none."""
-    met = np.ones(table.num_rows, dtype=bool)
-    for cut in survey.quality.values():
-        column = parquet.column(table, cut.column)
-        values = column.cast(pa.float64()).to_numpy()
-        met &= column.is_valid().to_numpy() & _COMPARE[cut.operator](np.where(np.isnan(values), np.inf, values), cut.value)
-    return pa.array(met)
+def _first_cut(table: pa.Table, survey: Survey) -> Any:
+    """Of each alert the name of the first quality cut that it does not meet; null if it meets all."""
+    found: Any = pa.nulls(table.num_rows, pa.string())
+    for name, cut in reversed(list(survey.quality.items())):
+        found = pc.if_else(cut.holds(table), found, pa.scalar(name))
+    return found
 
 
 def offered(settings: Settings) -> int:

@@ -18,7 +18,7 @@ from fink_broker.connectors import kafka, parquet
 from fink_broker.connectors.hbase import SCHEMA_PREFIX, Client
 from fink_broker.connectors.security import Connection
 from fink_broker.filters import Filter, active
-from fink_broker.surveys import Survey
+from fink_broker.surveys import Survey, with_cuts
 from fink_broker.transforms.filters import with_topics
 from fink_broker.transforms.quality import passes
 from fink_broker.transforms.rows import ROW_KEY, rows
@@ -71,7 +71,7 @@ def parquet_folders(proof: Proof, spark: SparkSession, settings: Settings, surve
     raw_ids = _ids([file for file in parquet.committed(settings.raw) if file.partition["status"] == "ok"], survey.alert_id)
     science_ids = _ids(parquet.committed(settings.science), survey.alert_id)
     proof.expect("raw", raw_ids, proof.sent)
-    good = [row[0] for row in raw.where(passes(survey.cuts)).select(identity).distinct().collect()]
+    good = [row[0] for row in raw.where(passes(with_cuts(survey, settings.raw2science.cuts).cuts)).select(identity).distinct().collect()]
     proof.expect("science", science_ids, good)
     for kind, ids in (("raw", raw_ids), ("science", science_ids)):
         files = sorted((settings.archive_folder / kind).rglob("*.parquet"))

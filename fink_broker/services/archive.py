@@ -21,7 +21,7 @@ from fink_broker.connectors import parquet
 from fink_broker.connectors.hbase import SCHEMA_PREFIX, Client, Place, Row
 from fink_broker.errors import ConfigError, ServerUnavailable
 from fink_broker.infra import hbase
-from fink_broker.science import active
+from fink_broker.science.registry import active
 from fink_broker.services import raw2science
 from fink_broker.services.context import Context, trigger
 from fink_broker.surveys import FinkColumn, Survey

@@ -29,7 +29,20 @@ from fink_broker.surveys import Survey
 KINDS = ("raw", "science")
 
 # Columns that stay inside the broker.
-_INTERNAL = ("status", "night", "reason", "value", "topic", "partition", "offset", "kafkaTimestamp", "record", "science_errors", STAMP)
+_INTERNAL = (
+    "status",
+    "night",
+    "reason",
+    "value",
+    "topic",
+    "partition",
+    "offset",
+    "kafkaTimestamp",
+    "record",
+    "science_errors",
+    "science_cost",
+    STAMP,
+)
 # What a merge notes in the folder it makes; Spark passes over names that begin with an underscore.
 _NOTE = "_merge.json"
 

@@ -10,14 +10,17 @@ from pyspark.sql.streaming.query import StreamingQuery
 from pyspark.sql.types import StructType
 
 from fink_broker import __version__
+from fink_broker.config import Settings
 from fink_broker.connectors import parquet
-from fink_broker.science import Module, active
+from fink_broker.science.module import Module
+from fink_broker.science.registry import active
 from fink_broker.services import stream2raw
 from fink_broker.services.context import Context, trigger
-from fink_broker.surveys import Survey
+from fink_broker.surveys import Survey, with_cuts
 from fink_broker.transforms.provenance import with_versions
 from fink_broker.transforms.quality import drop_repeats, passes
-from fink_broker.transforms.science import with_science
+from fink_broker.transforms.science import Workers, with_science
+from fink_broker.worker.place import forget
 
 NAME = "raw2science"
 
@@ -26,7 +29,9 @@ _OF_INTAKE = ("status", "reason", "value", "topic", "partition", "offset", "kafk
 NO_SCIENCE = "no-science"
 
 
-def build(raw: DataFrame, survey: Survey, modules: Sequence[Module], version: str, horizon: str) -> DataFrame:
+def build(
+    raw: DataFrame, survey: Survey, modules: Sequence[Module], version: str, horizon: str, *, workers: Workers | None = None
+) -> DataFrame:
     """Raw alerts to science alerts.
 
     Parameters
@@ -41,14 +46,16 @@ def build(raw: DataFrame, survey: Survey, modules: Sequence[Module], version: st
         Version of the science, for `fink_science_version`.
     horizon : str
         How long an id is remembered, see `drop_repeats`.
+    workers : Workers, optional
+        Where the modules run.
     """
     sound = raw.where((F.col("status") == stream2raw.OK) & passes(survey.cuts)).drop(*_OF_INTAKE)
-    return finished(drop_repeats(sound, survey.alert_id, horizon), survey, modules, version)
+    return finished(drop_repeats(sound, survey.alert_id, horizon), survey, modules, version, workers=workers)
 
 
-def finished(alerts: DataFrame, survey: Survey, modules: Sequence[Module], version: str) -> DataFrame:
+def finished(alerts: DataFrame, survey: Survey, modules: Sequence[Module], version: str, *, workers: Workers | None = None) -> DataFrame:
     """Alerts that are to be kept, each once, to science alerts."""
-    return with_versions(with_science(alerts, modules, survey), version)
+    return with_versions(with_science(alerts, modules, survey, workers), version)
 
 
 def schema(context: Context) -> StructType:
@@ -60,6 +67,7 @@ def schema(context: Context) -> StructType:
 def start(context: Context) -> StreamingQuery:
     """Start the query."""
     settings = context.settings.raw2science
+    forget(_workers(context.settings).folder)
     raw_schema = stream2raw.schema(context)
     raw = parquet.stream(context.spark, context.settings.raw, raw_schema, settings.max_files_per_trigger, stream2raw.PARTITIONS)
     sink = parquet.sink(_build(context, raw), context.settings.science, context.settings.checkpoint(NAME), ["night"])
@@ -67,11 +75,21 @@ def start(context: Context) -> StreamingQuery:
 
 
 def _build(context: Context, raw: DataFrame) -> DataFrame:
-    settings = context.settings.raw2science
-    modules = active(context.settings, context.survey)
-    return build(raw, context.survey, modules, science_version(modules), settings.repeats_horizon)
+    settings = context.settings
+    modules = active(settings, context.survey)
+    horizon = settings.raw2science.repeats_horizon
+    survey = with_cuts(context.survey, settings.raw2science.cuts)
+    return build(raw, survey, modules, science_version(modules), horizon, workers=_workers(settings))
+
+
+def _workers(settings: Settings) -> Workers:
+    return Workers(settings.root / "tmp" / "science", settings.science_section.worker_memory_mb)
 
 
 def science_version(modules: Sequence[Module]) -> str:
-    """`fink_science_version` of the alerts: the broker's own modules have its version."""
-    return __version__ if modules else NO_SCIENCE
+    """`fink_science_version` of the alerts: of the packages that modules come from, else the broker's; and whether some are offline."""
+    if not modules:
+        return NO_SCIENCE
+    packages = sorted({module.version for module in modules if module.version})
+    offline = "-offline" if any(module.offline for module in modules) else ""
+    return ("-".join(packages) or __version__) + offline

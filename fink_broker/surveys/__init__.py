@@ -5,16 +5,17 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 from fink_broker.errors import ConfigError
+from fink_broker.surveys.conditions import Condition
 
 
 @dataclass(frozen=True)
 class FinkColumn:
-    """A column that Fink adds: it always exists in the science database, with a default where its module is off.
+    """A column that Fink adds: it always exists in the science database and in the alerts, with a default where its module is off.
 
     Parameters
     ----------
@@ -25,11 +26,14 @@ class FinkColumn:
         Value where the module is off; None writes no cell.
     source : str, optional
         Where the value lies in the science alerts, such as ``mangrove.lum_dist``; a column of the same name without.
+    in_alerts : bool
+        Whether the science alerts have it even where its module is off; not what is a record there, and not what is made later.
     """
 
     type: str
     default: object = None
     source: str | None = None
+    in_alerts: bool = True
 
 
 @dataclass(frozen=True)
@@ -63,30 +67,6 @@ class Table:
         return tuple(dict.fromkeys(column.partition(":")[0] for column in self.columns))
 
 
-@dataclass(frozen=True)
-class Cut:
-    """A quality cut: a condition on one column, the same for Spark and for readers of Parquet files.
-
-    Parameters
-    ----------
-    column : str
-        Dotted name.
-    operator : str
-        ``=``, ``!=``, ``<``, ``<=``, ``>`` or ``>=``.
-    value : float
-        What the column is compared with.
-    """
-
-    column: str
-    operator: str
-    value: float
-
-    @property
-    def sql(self) -> str:
-        """The condition as Spark SQL."""
-        return f"{self.column} {self.operator} {self.value}"
-
-
 @dataclass(frozen=True, eq=False)  # so each is itself only, and can be a key
 class Survey:
     """What differs between telescopes. All expressions are Spark SQL over the decoded alert.
@@ -116,7 +96,7 @@ class Survey:
     checks : mapping
         Reason to the condition that a sound alert meets; an alert that fails one is rejected with that reason.
     quality : mapping
-        Name to the `Cut` that an alert must pass to go on to science.
+        Name to the condition that an alert must meet to go on to science: SQL that can be counted without Spark too, see `Condition`.
     current, history : str
         The record of this detection and the array of earlier ones: together the light curve.
     light_curve_prefix : str
@@ -142,7 +122,7 @@ class Survey:
     night: str
     ingest_time: tuple[str, str]
     checks: Mapping[str, str]
-    quality: Mapping[str, Cut]
+    quality: Mapping[str, Condition]
     current: str
     history: str
     cutouts: tuple[str, ...]
@@ -157,6 +137,17 @@ class Survey:
     def cuts(self) -> dict[str, str]:
         """The quality cuts as SQL conditions, by name."""
         return {name: cut.sql for name, cut in self.quality.items()}
+
+
+def with_cuts(survey: Survey, cuts: Mapping[str, str] | None) -> Survey:
+    """The survey with the quality cuts of the configuration, name to SQL; with its own where that has none.
+
+    Raises
+    ------
+    ConfigError
+        One cannot be counted.
+    """
+    return survey if cuts is None else replace(survey, quality={name: Condition(sql) for name, sql in cuts.items()})
 
 
 def names() -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType, StructType
@@ -37,7 +39,10 @@ def named(name: str, survey: Survey, schema: StructType) -> Column:
     field = name.removeprefix(survey.light_curve_prefix)
     if name.startswith(survey.light_curve_prefix) and field in current.names:
         return _light_curve(field, survey, current, history)
-    raise ConfigError(f"there is no column '{name}' in the alerts of {survey.name}")
+    fields = [*schema.names, *current.names, *[f"{survey.light_curve_prefix}{field}" for field in current.names]]
+    near = difflib.get_close_matches(name, fields, n=1)
+    hint = f", did you mean '{near[0]}'?" if near else ""
+    raise ConfigError(f"there is no column '{name}' in the alerts of {survey.name}{hint}")
 
 
 def _light_curve(field: str, survey: Survey, current: StructType, history: ArrayType) -> Column:

@@ -1,28 +1,44 @@
-"""All science modules in one Arrow pass, each on its own: one that raises costs its own values only."""
+"""All science modules in one Arrow pass, on the columns that they need and no others."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, cast
+import re
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
 
 import pandas as pd
-import pyarrow as pa
-from pyspark.sql import DataFrame
+from pyspark import TaskContext
+from pyspark.errors import AnalysisException
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.functions import pandas_udf
 from pyspark.sql.pandas.types import to_arrow_type
 from pyspark.sql.types import StructType
 
-from fink_broker.science import Module
+from fink_broker.errors import ConfigError
+from fink_broker.science.module import Module
 from fink_broker.surveys import Survey
 from fink_broker.transforms.columns import named
 from fink_broker.transforms.provenance import batch_time
+from fink_broker.worker.batch import COST, ENDED, ERRORS, STARTED
+from fink_broker.worker.calls import OBJECT
 
-Columns = dict[str, pd.Series]
+_ID = "_id"
+_KINDS = {STARTED: "timestamp", ENDED: "timestamp", ERRORS: "array<string>", COST: "string"}
 
 
-def with_science(alerts: DataFrame, modules: Sequence[Module], survey: Survey) -> DataFrame:
+@dataclass(frozen=True)
+class Workers:
+    """Where modules run: the folder that workers share on a machine, and the memory that each may take beside what it starts with."""
+
+    folder: Path = Path(tempfile.gettempdir()) / "fink-science"
+    memory_mb: int = 3_000
+
+
+def with_science(alerts: DataFrame, modules: Sequence[Module], survey: Survey, workers: Workers | None = None) -> DataFrame:
     """Add the columns of the science modules.
 
     Parameters
@@ -30,104 +46,87 @@ def with_science(alerts: DataFrame, modules: Sequence[Module], survey: Survey) -
     alerts : DataFrame
         Sound alerts.
     modules : sequence of Module
-        Modules to run, each on the columns that its arguments name.
+        Modules to run, each after those whose columns it takes.
     survey : Survey
-        Says what those names mean.
+        Says what column names mean.
+    workers : Workers, optional
+        Where they run.
 
     Returns
     -------
     DataFrame
-        With the outputs of the modules, `brokerStartProcessTimestamp` and `brokerEndProcessTimestamp` (the worker's clock before and after
-        the modules), and `science_errors` (array of strings, null without errors): which modules raised, and what.
+        With the outputs of the modules, the survey's Fink columns of modules that are off with their defaults,
+        `brokerStartProcessTimestamp` and `brokerEndProcessTimestamp` (the worker's clock before and after the modules), `science_errors`
+        (array of strings, null without errors): which modules raised, and what; and `science_cost` (JSON in the first row of a batch, else
+        null): milliseconds of CPU, alerts and failures by module, the worker's peak memory.
+
+    Raises
+    ------
+    ConfigError
+        A module takes a column that there is not.
     """
     if not modules:
         now = batch_time()
-        errors = F.lit(None).cast("array<string>")
-        return alerts.withColumns({"brokerStartProcessTimestamp": now, "brokerEndProcessTimestamp": now, "science_errors": errors})
-    names = list(dict.fromkeys(name for module in modules for name in module.arguments))
+        nothing = {name: now if kind == "timestamp" else F.lit(None).cast(kind) for name, kind in _KINDS.items()}
+        return _with_defaults(alerts, survey).withColumns(nothing)
+    place = workers or Workers()
+    inputs = _inputs(alerts, modules, survey)
     types = {name: kind for module in modules for name, kind in module.outputs.items()}
-    kind = ", ".join(f"`{name}` {kind}" for name, kind in types.items())
-    kind += ", brokerStartProcessTimestamp timestamp, brokerEndProcessTimestamp timestamp, science_errors array<string>"
-
-    schema = cast("StructType", StructType.fromDDL(kind))
-    arrow = {name: to_arrow_type(schema[name].dataType) for name in types}
+    made = {name: kind for name, kind in types.items() if not name.startswith("_")} | _KINDS
+    schema = cast("StructType", StructType.fromDDL(", ".join(f"`{name}` {kind}" for name, kind in made.items())))
+    every = cast("StructType", StructType.fromDDL(", ".join(f"`{name}` {kind}" for name, kind in types.items())))
+    arrow = {name: to_arrow_type(every[name].dataType) for name in types}
+    names, folder, memory_mb = list(inputs), place.folder, place.memory_mb
 
     def one_pass(*columns: pd.Series) -> pd.DataFrame:
-        return run(modules, dict(zip(names, columns, strict=True)), arrow)
+        from fink_broker.worker import batch
+        from fink_broker.worker.place import here
+
+        task = TaskContext.get()
+        given = dict(zip(names, columns, strict=True))
+        worker = here(folder, memory_mb, again=task is not None and task.attemptNumber() > 0)
+        return batch.run(modules, given, arrow, given[_ID], worker)
 
     # PySpark reads the kind of a pandas UDF from its annotations, which `from __future__` turns into text.
     one_pass.__annotations__ = {"columns": pd.Series, "return": pd.DataFrame}
-    science = pandas_udf(one_pass, schema)(*[named(name, survey, alerts.schema) for name in names])  # type: ignore[call-overload]
-    return alerts.withColumn("_science", science).select(*alerts.columns, *[F.col("_science")[name].alias(name) for name in schema.names])
+    science = pandas_udf(one_pass, schema)(*inputs.values())  # type: ignore[call-overload]
+    kept = [name for name in alerts.columns if name not in schema.names]
+    added = alerts.withColumn("_science", science).select(*kept, *[F.col("_science")[name].alias(name) for name in schema.names])
+    return _with_defaults(added, survey)
 
 
-def run(modules: Sequence[Module], columns: Columns, types: Mapping[str, pa.DataType]) -> pd.DataFrame:
-    """Run the modules on one Arrow batch.
-
-    Parameters
-    ----------
-    modules : sequence of Module
-        Modules.
-    columns : dict of Series
-        What their arguments name, all of one length.
-    types : mapping
-        Type of each output.
-
-    Returns
-    -------
-    DataFrame
-        Outputs, times and errors, a row an alert.
-    """
-    started = pd.Timestamp(time.time(), unit="s")
-    index = next(iter(columns.values())).index
-    errors: list[list[str] | None] = [None] * len(index)
-    results: dict[str, Any] = {}
+def _inputs(alerts: DataFrame, modules: Sequence[Module], survey: Survey) -> dict[str, Column]:
+    """The columns that go to Python, each once, however many modules take it."""
+    inputs = {_ID: F.col(survey.alert_id)}
+    made: set[str] = set()
     for module in modules:
-        function = module.reference.load()
-        arguments = [columns[name] for name in module.arguments]
-        try:
-            # Copies: a module that changes what it is given does not change it for the next one.
-            values = _table(function(*[argument.copy() for argument in arguments]), module, index, types)
-        # Whatever somebody's module raises costs its own values: try row by row, so that one alert does not cost a batch.
-        except Exception:  # noqa: BLE001
-            values, faults = _by_row(function, arguments, module, index, types)
-            for row, fault in faults.items():
-                errors[row] = [*(errors[row] or []), f"{module.name}: {fault}"]
-        results |= {name: values[name] for name in module.outputs}
-    times = {"brokerStartProcessTimestamp": started, "brokerEndProcessTimestamp": pd.Timestamp(time.time(), unit="s")}
-    return pd.DataFrame(results | times | {"science_errors": pd.Series(errors, index=index, dtype=object)}, index=index)
+        for name in module.inputs:
+            if name in made or name in inputs:
+                continue
+            try:
+                inputs[name] = named(name, survey, alerts.schema) if re.fullmatch(r"\w+", name) else _sql(name, alerts)
+            except ConfigError as error:
+                hint = ": it comes from a module that is off (fink science list -c shows which)" if name in survey.fink_columns else ""
+                raise ConfigError(f"the science module '{module.name}': {error}{hint}") from error
+        made |= set(module.outputs)
+    if any(module.keep_hours for module in modules):
+        inputs[OBJECT] = F.expr(survey.object_id)
+    return inputs
 
 
-def _table(result: Any, module: Module, index: pd.Index, types: Mapping[str, pa.DataType]) -> pd.DataFrame:
-    """What a module returned as a table of its outputs, a row an alert."""
-    if isinstance(result, pd.DataFrame):
-        table = result[list(module.outputs)]
-    else:
-        [name] = module.outputs
-        table = pd.DataFrame({name: pd.Series(result)})
-    if len(table) != len(index):
-        raise ValueError(f"returned {len(table)} values for {len(index)} alerts")
-    for name in module.outputs:
-        _arrow(table[name], types[name])
-    return table.set_axis(index)
+def _sql(text: str, alerts: DataFrame) -> Column:
+    try:
+        alerts.select(F.expr(text))
+    except AnalysisException as error:
+        raise ConfigError(f"'{text}' is not SQL on an alert: {str(error).strip().splitlines()[0][:200]}") from error
+    return F.expr(text)
 
 
-def _arrow(values: pd.Series, kind: pa.DataType) -> pa.Array[Any]:
-    """The values as Spark will take them: what does not fit is to be found here, not where it would end the query."""
-    return cast("pa.Array[Any]", pa.Array.from_pandas(values, type=kind, safe=False))
-
-
-def _by_row(
-    function: Callable[..., Any], arguments: Sequence[pd.Series], module: Module, index: pd.Index, types: Mapping[str, pa.DataType]
-) -> tuple[pd.DataFrame, dict[int, str]]:
-    rows: list[dict[str, Any]] = []
-    faults: dict[int, str] = {}
-    for position in range(len(index)):
-        try:
-            one = [argument.iloc[position : position + 1].copy() for argument in arguments]
-            table = _table(function(*one), module, index[position : position + 1], types)
-            rows.append({name: _arrow(table[name], types[name]).to_pylist()[0] for name in module.outputs})
-        except Exception as error:  # noqa: BLE001 - kept with the alert, see `run`
-            faults[position] = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-            rows.append(dict.fromkeys(module.outputs))
-    return pd.DataFrame(rows, index=index, columns=list(module.outputs), dtype=object), faults
+def _with_defaults(alerts: DataFrame, survey: Survey) -> DataFrame:
+    """Add Fink's columns whose modules are off; those that lie in a record or map of a module come with it."""
+    missing = {
+        name: F.lit(column.default).cast(column.type)
+        for name, column in survey.fink_columns.items()
+        if column.in_alerts and column.source is None and name not in alerts.columns
+    }
+    return alerts.withColumns(missing) if missing else alerts

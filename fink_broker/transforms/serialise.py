@@ -17,7 +17,7 @@ from pyspark.sql.types import StructType, TimestampType
 from fink_broker.surveys import Survey
 
 # What stays inside the broker.
-INTERNAL = ("night", "science_errors", "topics")
+INTERNAL = ("night", "science_errors", "science_cost", "topics")
 
 
 def messages(alerts: DataFrame, survey: Survey, partitions: Mapping[str, int]) -> DataFrame:

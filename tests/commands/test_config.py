@@ -30,11 +30,16 @@ home = "/tmp/a home \\"quoted\\" \\\\ ü"
 "spark.ui.enabled" = "true"
 [raw2science]
 modules = ["mine"]
+cuts = { deep = "candidate.rb >= 0.9" }
 [distribution]
 filters = ["a", "b"]
-[[modules]]
+[science]
+environment = "ztf"
+[[science.modules]]
 name = "mine"
-file = "mine.py"
+function = "mine.py:really"
+constants = { radius = 1.5, catalogue = "x y" }
+columns = ["ra", "dec"]
 [[filters]]
 name = "a"
 sql = "candidate.magpsf < 14 and objectId != 'x\\ty'"
@@ -81,6 +86,11 @@ def test_check_of_the_default(capsys: pytest.CaptureFixture[str]):
     [
         ("survey = 'sdss'", "unknown survey 'sdss'; known: rubin, ztf"),
         ("[raw2science]\nmodules = ['gcv']", "unknown science module 'gcv', did you mean 'gcvs'"),
+        (
+            "[[science.modules]]\nname = 'mine'\nfunction = '/nowhere/mine.py'",
+            "the science module 'mine': there is no file /nowhere/mine.py",
+        ),
+        ("[raw2science]\ncuts = { x = 'upper(objectId)' }", "'upper(objectId)' cannot be counted"),
         ("[distribution]\nfilters = ['brigth']", "unknown filter 'brigth', did you mean 'bright'"),
         ("[[services]]\nname = 'mine'\nfile = '/nowhere/mine.py'", "there is no file /nowhere/mine.py"),
         ("[[filters]]\nname = 'mine'\n[distribution]\nfilters = ['mine']", "the filter 'mine' needs either sql or file"),

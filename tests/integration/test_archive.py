@@ -192,7 +192,7 @@ def test_own_modules_have_a_column_too(spark, context, client, tmp_path):
     (tmp_path / "own.py").write_text(code, encoding="utf-8")
     settings = Settings.model_validate(
         context.settings.model_dump()
-        | {"modules": [{"name": "brightness", "file": tmp_path / "own.py"}], "raw2science": {"modules": ["brightness"]}}
+        | {"science": {"modules": [{"name": "brightness", "function": str(tmp_path / "own.py")}]}, "raw2science": {"modules": []}}
     )
     put(science(spark).limit(1).withColumn("brightness", F.expr("array(1, 2)")), Context(spark, settings, ZTF))
     stored = dict(client.scan("ztf"))

@@ -68,6 +68,12 @@ def passes(alert: dict[str, Any]) -> bool:
     return candidate["nbad"] == 0 and candidate["rb"] >= 0.55 and candidate["fid"] != 3
 
 
+def first_cut(alert: dict[str, Any]) -> str | None:
+    candidate = alert["candidate"]
+    met = {"nbad": candidate["nbad"] == 0, "rb": candidate["rb"] >= 0.55, "fid": candidate["fid"] != 3}
+    return next((name for name, holds in met.items() if not holds), None)
+
+
 def utc(moment: datetime) -> datetime:
     """A time as Parquet has it: UTC without saying so."""
     return moment.replace(tzinfo=UTC)
@@ -165,6 +171,7 @@ def test_science_has_what_passes_once_with_every_field(run: Run):
         assert row["jdstarthist_dt"] == pytest.approx(min(times) - alert["candidate"]["jdstarthist"], abs=1e-9)
         assert row["gcvs"]
         assert row["science_errors"] is None
+        assert (row["roid"], row["vsx"], row["mulens"]) == (0, "Unknown", 0.0)
         assert row["brokerIngestTimestamp"] <= row["brokerStartProcessTimestamp"] <= row["brokerEndProcessTimestamp"]
         assert utc(row["brokerEndProcessTimestamp"]) <= run.ended
         assert not {"topic", "partition", "offset", "kafkaTimestamp", "reason", "value", "status"} & row.keys()
@@ -187,7 +194,7 @@ def test_topics_have_what_their_filters_select_with_every_field(run: Run):
     assert len(messages) > 10
     for alert in messages:
         row = {name: text(value) if isinstance(value, datetime) else value for name, value in science[alert["candid"]].items()}
-        inside = ("night", "science_errors", parquet.STAMP)
+        inside = ("night", "science_errors", "science_cost", parquet.STAMP)
         assert differences({name: value for name, value in row.items() if name not in inside}, alert) == []
 
 
@@ -200,6 +207,9 @@ def test_status_counts_all_of_it(run: Run):
     assert (science["in"], science["out"], science["lag"]) == (len(run.ids()), len(run.passing()), 0)
     assert science["duplicate"] == sum(passes(read(value)) for value in run.repeats)
     assert science["cut"] == sum(not passes(read(value)) for value in [*run.good, *run.repeats])
+    assert science["cuts"] == Counter(first for value in [*run.good, *run.repeats] if (first := first_cut(read(value))))
+    assert set(science["cpu_ms"]) == {"gcvs", "nalerthist", "first_detection"}
+    assert 50 < science["memory_mb"] < 1000
     assert (distribution["in"], distribution["lag"]) == (len(run.passing()), 0)
 
 

@@ -14,8 +14,8 @@ import pytest
 from fink_broker.catalogues import read, store
 from fink_broker.config import Raw2science, Settings
 from fink_broker.errors import ConfigError
-from fink_broker.science import active
 from fink_broker.science import ztf as own
+from fink_broker.science.registry import active
 from fink_broker.surveys import get
 from fink_broker.transforms.science import with_science
 from tests.lightcurves import apply

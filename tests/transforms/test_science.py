@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 import pytest
 
-from fink_broker.config import Plugin, Raw2science, Settings
+from fink_broker.config import Raw2science, Science, ScienceModule, Settings
 from fink_broker.errors import ConfigError
-from fink_broker.science import Module, active
+from fink_broker.science.module import Module
+from fink_broker.science.registry import active
 from fink_broker.surveys import get
-from fink_broker.transforms.science import run, with_science
+from fink_broker.transforms.science import with_science
+from fink_broker.worker import batch
+from fink_broker.worker.place import Place
 
 SURVEY = get("ztf")
 
@@ -64,6 +67,22 @@ def undeclared(fid):
 """
 
 
+def only(*modules: ScienceModule, **science: Any) -> Settings:
+    """Settings with these modules and no others."""
+    return Settings(raw2science=Raw2science(modules=[]), science=Science(modules=list(modules), **science))
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory):
+    """Runs modules on the columns below, as a worker does."""
+    place = Place(tmp_path_factory.mktemp("workers"))
+
+    def run(modules: list[Module]) -> pd.DataFrame:
+        return batch.run(modules, COLUMNS, KINDS, COLUMNS["objectId"], place)
+
+    return run
+
+
 @pytest.fixture(scope="module")
 def modules(tmp_path_factory: pytest.TempPathFactory):
     """Makes modules of the file above active, in the order asked for."""
@@ -71,8 +90,7 @@ def modules(tmp_path_factory: pytest.TempPathFactory):
     file.write_text(PLUGINS)
 
     def make(*names: str) -> list[Module]:
-        plugins = [Plugin(name=name, file=file) for name in names]
-        return active(Settings(modules=plugins, raw2science=Raw2science(modules=list(names))), SURVEY)
+        return active(only(*[ScienceModule(name=name, function=str(file)) for name in names]), SURVEY)
 
     return make
 
@@ -97,9 +115,9 @@ KINDS = {
 }
 
 
-def test_values_times_and_no_errors(modules):
+def test_values_times_and_no_errors(modules, run):
     before = datetime.now(UTC).replace(tzinfo=None)
-    table = run(modules("fine", "several"), COLUMNS, KINDS)
+    table = run(modules("fine", "several"))
     after = datetime.now(UTC).replace(tzinfo=None)
     assert list(table.index) == [10, 11, 12]
     assert list(table["doubled"]) == [33.0, 35.0, 37.0]
@@ -114,15 +132,15 @@ def test_values_times_and_no_errors(modules):
     assert before <= start.pop() <= end.pop() <= after
 
 
-def test_one_alert_costs_its_own_value_only(modules):
-    table = run(modules("sometimes", "fine"), COLUMNS, KINDS)
+def test_one_alert_costs_its_own_value_only(modules, run):
+    table = run(modules("sometimes", "fine"))
     assert [None if pd.isna(value) else value for value in table["sometimes"]] == [17.5, None, 20.5]
     assert list(table["doubled"]) == [33.0, 35.0, 37.0]
     assert list(table["science_errors"]) == [None, ["sometimes: ValueError: no calibration for filter 3"], None]
 
 
-def test_several_that_fail_are_all_named(modules):
-    table = run(modules("always", "sometimes", "wrong_length", "fine"), COLUMNS, KINDS)
+def test_several_that_fail_are_all_named(modules, run):
+    table = run(modules("always", "sometimes", "wrong_length", "fine"))
     assert list(table["always"]) == [None] * 3
     assert list(table["doubled"]) == [33.0, 35.0, 37.0]
     length = "wrong_length: ValueError: returned 1 values for 3 alerts"
@@ -133,8 +151,8 @@ def test_several_that_fail_are_all_named(modules):
     assert list(table["science_errors"]) == [[missing], [missing, "sometimes: ValueError: no calibration for filter 3"], [missing]]
 
 
-def test_a_module_that_changes_its_input_changes_nobody_elses(modules):
-    table = run(modules("changes_its_input", "fine"), COLUMNS, KINDS)
+def test_a_module_that_changes_its_input_changes_nobody_elses(modules, run):
+    table = run(modules("changes_its_input", "fine"))
     assert [None if pd.isna(value) else value for value in table["changed"]] == [116.5, 117.5, None]
     assert list(table["doubled"]) == [33.0, 35.0, 37.0]
     assert list(COLUMNS["magpsf"]) == [16.5, 17.5, 18.5]
@@ -142,9 +160,10 @@ def test_a_module_that_changes_its_input_changes_nobody_elses(modules):
 
 @pytest.fixture(scope="module")
 def alerts(spark):
-    rows = [("a", (16.5, 1), [(15.5, 2)]), ("b", (17.5, 3), []), ("c", (18.5, 2), None)]
+    rows = [(1, "a", (16.5, 1), [(15.5, 2)]), (2, "b", (17.5, 3), []), (3, "c", (18.5, 2), None)]
     return spark.createDataFrame(
-        rows, "objectId string, candidate struct<magpsf: double, fid: int>, prv_candidates array<struct<magpsf: double, fid: int>>"
+        rows,
+        "candid long, objectId string, candidate struct<magpsf: double, fid: int>, prv_candidates array<struct<magpsf: double, fid: int>>",
     ).coalesce(1)
 
 
@@ -154,7 +173,8 @@ def test_in_spark_with_modules_that_fail(alerts, modules):
     assert found.columns == [
         *alerts.columns,
         *("doubled", "sometimes", "always", "number", "low", "high", "name", "parts", "pair"),
-        *("brokerStartProcessTimestamp", "brokerEndProcessTimestamp", "science_errors"),
+        *("brokerStartProcessTimestamp", "brokerEndProcessTimestamp", "science_errors", "science_cost"),
+        *(name for name, column in SURVEY.fink_columns.items() if column.in_alerts and not column.source),
     ]
     rows = {row.objectId: row.asDict(recursive=True) for row in found.collect()}
     for name, magpsf, fid in (("a", 16.5, 1), ("b", 17.5, 3), ("c", 18.5, 2)):
@@ -172,7 +192,7 @@ def test_in_spark_with_modules_that_fail(alerts, modules):
 
 def test_no_modules_still_say_when(alerts):
     found = with_science(alerts, [], SURVEY)
-    assert found.columns[-3:] == ["brokerStartProcessTimestamp", "brokerEndProcessTimestamp", "science_errors"]
+    assert found.columns[-4:] == ["brokerStartProcessTimestamp", "brokerEndProcessTimestamp", "science_errors", "science_cost"]
     assert found.schema["science_errors"].dataType.simpleString() == "array<string>"
     row = found.first()
     assert row.brokerStartProcessTimestamp == row.brokerEndProcessTimestamp
@@ -184,11 +204,8 @@ def test_no_modules_still_say_when(alerts):
     [
         (Settings(raw2science=Raw2science(modules=["gvcs"])), "unknown science module 'gvcs', did you mean 'gcvs'"),
         (Settings(raw2science=Raw2science(modules=["qqq"])), "unknown science module 'qqq'; known: .*gcvs, .*nalerthist"),
-        (Settings(modules=[Plugin(name="mine")], raw2science=Raw2science(modules=["mine"])), r"'mine' needs a file in \[\[modules\]\]"),
-        (
-            Settings(modules=[Plugin(name="mine", file=Path("/nowhere/mine.py"))], raw2science=Raw2science(modules=["mine"])),
-            "there is no file /nowhere/mine.py",
-        ),
+        (only(ScienceModule(name="mine")), r"'mine' needs a function in \[\[science.modules\]\]"),
+        (only(ScienceModule(name="mine", function="/nowhere/mine.py")), "'mine': there is no file /nowhere/mine.py"),
     ],
 )
 def test_wrong_configuration_is_said(settings: Settings, message: str):

@@ -14,7 +14,7 @@ import pytest
 from datasim.packet import container, writer_schema
 from fink_broker.config import Settings
 from fink_broker.filters import Filter
-from fink_broker.science import active
+from fink_broker.science.registry import active
 from fink_broker.services import raw2science, stream2raw
 from fink_broker.surveys import get
 from fink_broker.transforms.filters import with_topics

@@ -2,13 +2,16 @@
 
 from pathlib import Path
 
-from fink_broker.surveys import Cut, Survey
+from fink_broker.surveys import Survey
+from fink_broker.surveys.conditions import Condition
 from fink_broker.surveys.ztf.science import FINK_COLUMNS
 from fink_broker.surveys.ztf.tables import TABLES
 
 # Brighter than the source in the reference image by less than its distance allows: a variable star, or a bad subtraction.
 _STELLAR = "candidate.distnr < 2 and {0} < 1 and {0} < -4 * (log10(candidate.distnr) + 0.2)".format("(candidate.magnr - candidate.magpsf)")
 _CUTOUTS = ("cutoutScience", "cutoutTemplate", "cutoutDifference")
+
+_CUTS = {"nbad": "candidate.nbad = 0", "rb": "candidate.rb >= 0.55", "fid": "candidate.fid != 3"}
 
 SURVEY = Survey(
     name="ztf",
@@ -36,7 +39,7 @@ SURVEY = Survey(
         **{f"{name} is not gzip": f"coalesce(startswith({name}.stampData, X'1F8B'), true)" for name in _CUTOUTS},
     },
     # Fink's quality cuts on ZTF alerts.
-    quality={"nbad": Cut("candidate.nbad", "=", 0), "rb": Cut("candidate.rb", ">=", 0.55), "fid": Cut("candidate.fid", "!=", 3)},
+    quality={name: Condition(sql) for name, sql in _CUTS.items()},
     current="candidate",
     history="prv_candidates",
     cutouts=_CUTOUTS,

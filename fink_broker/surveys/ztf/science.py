@@ -32,11 +32,11 @@ FINK_COLUMNS: dict[str, FinkColumn] = {
     "is_transient": FinkColumn("boolean", False),
     # Solar system
     "roid": FinkColumn("int", 0),
-    "tracklet": FinkColumn("string", ""),
+    "tracklet": FinkColumn("string", "", in_alerts=False),
     # Light curves
     "nalerthist": FinkColumn("int", 0),
-    "lc_features_g": FinkColumn("string", "[]"),
-    "lc_features_r": FinkColumn("string", "[]"),
+    "lc_features_g": FinkColumn("string", "[]", in_alerts=False),
+    "lc_features_r": FinkColumn("string", "[]", in_alerts=False),
     "jd_first_real_det": FinkColumn("double", 0.0),
     "jdstarthist_dt": FinkColumn("double", 0.0),
     "mag_rate": FinkColumn("double", 0.0),

@@ -1,0 +1,184 @@
+"""Conditions in SQL that can be worked out without Spark too: what was cut is counted anew from the files, by the same text.
+
+Understood are columns, numbers, texts, ``+ - * / %``, ``abs``, comparisons, ``between``, ``in``, ``is null``, ``and``, ``or``, ``not``:
+with the meaning that Spark gives them, missing values and NaN included.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import re
+from collections.abc import Callable, Iterator
+from functools import cached_property, reduce
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fink_broker.errors import ConfigError
+
+_TOKEN = re.compile(r"\s*(?:('[^'\\]*')|(\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+)|([A-Za-z_]\w*(?:\.\w+)*)|(<>|!=|<=|>=|==|[-+*/%()=<>,]))")
+_WORDS = {"and": "and", "or": "or", "not": "not", "in": "in", "is": "is", "null": "None", "true": "True", "false": "False"}
+_SIGNS = {"=": "==", "<>": "!="}
+_ARITHMETIC: dict[type, Callable[..., Any]] = {ast.Add: pc.add, ast.Sub: pc.subtract, ast.Mult: pc.multiply}
+_BETWEEN = "between"
+_FUNCTIONS: dict[str, Callable[..., Any]] = {"abs": pc.abs}
+_COMPARE: dict[type, Callable[..., Any]] = {
+    **{ast.Eq: pc.equal, ast.Lt: pc.less, ast.LtE: pc.less_equal, ast.Gt: pc.greater, ast.GtE: pc.greater_equal}
+}
+
+
+Column = Callable[[str], Any]
+
+
+class Condition:
+    """A condition on an alert.
+
+    Parameters
+    ----------
+    sql : str
+        Its text.
+
+    Raises
+    ------
+    ConfigError
+        It says something that is not understood here.
+    """
+
+    def __init__(self, sql: str) -> None:
+        self.sql = sql
+        try:
+            self._tree = ast.parse(" ".join(_python(sql)), mode="eval").body
+            # Whatever is not understood comes out now; of columns whose types are not known yet, Arrow may say what it likes.
+            with contextlib.suppress(pa.ArrowException):
+                _value(self._tree, lambda _: pa.nulls(0))
+        except (SyntaxError, KeyError, ConfigError) as error:
+            raise ConfigError(
+                f"'{sql}' cannot be counted: say it with columns, numbers, comparisons, between, in, is null, abs, and, or, not"
+            ) from error
+
+    @cached_property
+    def columns(self) -> tuple[str, ...]:
+        """Names of its columns; dots reach into records."""
+        dotted = [node for node in ast.walk(self._tree) if isinstance(node, ast.Name | ast.Attribute)]
+        inner = {id(node.value) for node in dotted if isinstance(node, ast.Attribute)}
+        names = [ast.unparse(node) for node in dotted if id(node) not in inner]
+        return tuple(dict.fromkeys(name for name in names if name not in (_BETWEEN, *_FUNCTIONS)))
+
+    def holds(self, table: pa.Table) -> Any:
+        """For each row whether it holds; where it is null it does not.
+
+        Parameters
+        ----------
+        table : Table
+            The columns.
+        """
+
+        def column(name: str) -> Any:
+            outer, *inner = name.split(".")
+            values = table[outer].combine_chunks()
+            values = pc.struct_field(values, inner) if inner else values
+            # As doubles, as Spark compares: a float of 0.7 is less than 0.7.
+            return values.cast(pa.float64()) if pa.types.is_integer(values.type) or pa.types.is_floating(values.type) else values
+
+        met = _value(self._tree, column)
+        if isinstance(met, pa.Scalar):
+            return pa.array([met.as_py()] * len(table), pa.bool_()).fill_null(False)
+        return pc.fill_null(met, pa.scalar(False))
+
+
+def _value(node: ast.AST, column: Column) -> Any:
+    """What a part of a condition is, for each row."""
+    match node:
+        case ast.Constant(bool() | str() as constant):
+            return pa.scalar(constant)
+        case ast.Constant(None | int() | float() as number):
+            return pa.scalar(None if number is None else float(number), pa.float64())
+        case ast.Name() | ast.Attribute():
+            return column(ast.unparse(node))
+        case ast.BoolOp(operator, parts):
+            both = pc.and_kleene if isinstance(operator, ast.And) else pc.or_kleene
+            return reduce(both, [_value(part, column) for part in parts])
+        case ast.Compare(left, [operator], [right]):
+            return _comparison(_value(left, column), operator, right, column)
+    return _calculation(node, column)
+
+
+def _comparison(left: Any, operator: ast.cmpop, right: ast.expr, column: Column) -> Any:
+    if isinstance(operator, ast.IsNot | ast.NotIn | ast.NotEq):
+        opposite = {ast.IsNot: ast.Is(), ast.NotIn: ast.In(), ast.NotEq: ast.Eq()}[type(operator)]
+        return pc.invert(_comparison(left, opposite, right, column))
+    match operator, right:
+        case ast.Is(), ast.Constant(None):
+            return pc.is_null(left)
+        case ast.In(), ast.Subscript(_, ast.Slice(ast.expr() as low, ast.expr() as high)):
+            return pc.and_kleene(_compared(ast.GtE, left, _value(low, column)), _compared(ast.LtE, left, _value(high, column)))
+        case ast.In(), _:
+            parts = right.elts if isinstance(right, ast.Tuple) else [right]
+            return reduce(pc.or_kleene, [_compared(ast.Eq, left, _value(part, column)) for part in parts])
+    return _compared(type(operator), left, _value(right, column))
+
+
+def _calculation(node: ast.AST, column: Column) -> Any:
+    match node:
+        case ast.UnaryOp(ast.Not(), part):
+            return pc.invert(_value(part, column))
+        case ast.UnaryOp(ast.USub(), part):
+            return pc.negate(_value(part, column))
+        case ast.Call(ast.Name(name), [part], []):
+            return _FUNCTIONS[name](_value(part, column))
+        case ast.BinOp(left, ast.Div() | ast.Mod() as operator, right):
+            return _divided(_value(left, column), _value(right, column), remainder=isinstance(operator, ast.Mod))
+        case ast.BinOp(left, operator, right):
+            return _ARITHMETIC[type(operator)](_value(left, column), _value(right, column))
+    raise ConfigError(ast.dump(node))
+
+
+def _python(sql: str) -> Iterator[str]:
+    """The condition as Python spells it; ``a between x and y`` becomes ``a in between[x:y]``."""
+    place, depth = 0, 0
+    between: list[tuple[int, bool]] = []
+    while sql[place:].strip():
+        found = _TOKEN.match(sql, place)
+        if found is None:
+            raise ConfigError(sql[place:])
+        place = found.end()
+        text, number, name, sign = found.groups()
+        word = (name or "").lower()
+        closes = sign == ")" or word in ("and", "or")
+        if closes and between and between[-1] == (depth, True):
+            between.pop()
+            yield "]"
+        if word == _BETWEEN:
+            between.append((depth, False))
+            yield f"in {_BETWEEN}["
+        elif word == "and" and between and between[-1] == (depth, False):
+            between[-1] = (depth, True)
+            yield ":"
+        elif text:
+            yield repr(text[1:-1])
+        elif sign:
+            depth += {"(": 1, ")": -1}.get(sign, 0)
+            yield _SIGNS.get(sign, sign)
+        else:
+            yield number or _WORDS.get(word) or (word if word in _FUNCTIONS else name)
+    yield from "]" * len(between)
+
+
+def _compared(operator: type, left: Any, right: Any) -> Any:
+    """A comparison as Spark makes it: NaN is equal to itself and above all numbers."""
+    result = _COMPARE[operator](left, right)
+    if not (pa.types.is_floating(left.type) and pa.types.is_floating(right.type)):
+        return result
+    no_number, neither = pc.is_nan(left), pc.is_nan(right)
+    either = pc.or_kleene(no_number, neither)
+    # Where one of them is NaN the order of (is NaN) is that of the numbers.
+    return pc.if_else(either, _COMPARE[operator](no_number.cast(pa.int8()), neither.cast(pa.int8())), result)
+
+
+def _divided(left: Any, right: Any, *, remainder: bool) -> Any:
+    """Quotient or remainder; null for a division by zero."""
+    safe = pc.if_else(pc.equal(right, pa.scalar(0.0)), pa.scalar(None, pa.float64()), right)
+    quotient = pc.divide(left, safe)
+    return pc.subtract(left, pc.multiply(pc.trunc(quotient), safe)) if remainder else quotient

@@ -1,0 +1,144 @@
+"""One Arrow batch through all science modules, each on its own: one that fails costs its own values only."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+
+from fink_broker.science.module import Module
+from fink_broker.worker import results
+from fink_broker.worker.calls import Call
+from fink_broker.worker.limits import TimeIsUp
+from fink_broker.worker.place import Place
+from fink_broker.worker.remote import Away
+
+Columns = dict[str, pd.Series]
+
+STARTED, ENDED, ERRORS, COST = "brokerStartProcessTimestamp", "brokerEndProcessTimestamp", "science_errors", "science_cost"
+
+# A module that was too late this often in turn is left out for a while: it would hold the night up.
+_LATE, _PAUSE_S = 3, 600.0
+
+log = logging.getLogger(__name__)
+_late: dict[str, tuple[int, float]] = {}
+_said: set[str] = set()
+
+
+def run(modules: Sequence[Module], columns: Columns, kinds: Mapping[str, pa.DataType], ids: pd.Series, place: Place) -> pd.DataFrame:
+    """Run the modules on one Arrow batch.
+
+    Parameters
+    ----------
+    modules : sequence of Module
+        Modules, each after those whose columns it takes.
+    columns : dict of Series
+        What their inputs name, all of one length; columns that modules make are added.
+    kinds : mapping
+        Arrow type of each output.
+    ids : Series
+        Ids of the alerts, for messages.
+    place : Place
+        This worker's own folder.
+
+    Returns
+    -------
+    DataFrame
+        Outputs, times, errors by alert, and in the first row what each module cost (`cost`).
+    """
+    started = pd.Timestamp(time.time(), unit="s")
+    columns = {name: results.frozen(values) for name, values in columns.items()}
+    errors: list[list[str] | None] = [None] * len(ids)
+    made: dict[str, Any] = {}
+    wanted = {name for module in modules for name in module.inputs}
+    spent: dict[str, list[float]] = {}
+    for module in modules:
+        began = time.process_time()
+        call = Call(module, columns, place)
+        values, faults = _guarded(module, call, kinds, ids.index)
+        for row, fault in faults.items():
+            errors[row] = [*(errors[row] or []), f"{module.name}: {fault}"]
+            _say_once(module.name, fault, ids.iloc[row])
+        made |= {name: values[name] for name in module.outputs if not name.startswith("_")}
+        columns |= {name: results.frozen(results.as_input(values[name], kinds[name])) for name in module.outputs if name in wanted}
+        spent[module.name] = [round(1000 * (time.process_time() - began + call.elsewhere_s), 3), len(ids), len(faults)]
+    cost = json.dumps({"modules": spent, "memory_mb": place.memory_mb()}, separators=(",", ":"))
+    made |= {STARTED: started, ENDED: pd.Timestamp(time.time(), unit="s")}
+    made |= {ERRORS: pd.Series(errors, index=ids.index, dtype=object), COST: pd.Series([cost, *[None] * (len(ids) - 1)], index=ids.index)}
+    return pd.DataFrame(made, index=ids.index)
+
+
+def _guarded(module: Module, call: Call, kinds: Mapping[str, pa.DataType], index: pd.Index) -> tuple[pd.DataFrame, dict[int, str]]:
+    """What a module returned, checked; where it failed, row by row, with reasons by row."""
+    if module.offline:
+        return _nothing(module, kinds, index), {}
+    times, until = _late.get(module.name, (0, 0.0))
+    if times >= _LATE and time.monotonic() < until:
+        return _nothing(module, kinds, index), dict.fromkeys(range(len(index)), f"left out: {times} times in turn it took too long")
+
+    def one(start: int, stop: int, seconds: float) -> pd.DataFrame:
+        table = results.table(call(start, stop, seconds), module, index[start:stop])
+        for name in module.outputs:
+            results.as_arrow(table[name], kinds[name])
+        return table
+
+    step = module.batch or len(index)
+    parts: list[pd.DataFrame] = []
+    faults: dict[int, str] = {}
+    for start in range(0, len(index), step):
+        stop = min(start + step, len(index))
+        try:
+            parts.append(one(start, stop, module.timeout_s))
+            _late.pop(module.name, None)
+        # Whatever it is, an exit too, it costs the module's own values. The rows of a server that is away would not do better alone.
+        except Away as error:
+            parts.append(_nothing(module, kinds, index[start:stop]))
+            faults |= dict.fromkeys(range(start, stop), results.reason(error))
+        except BaseException as error:  # noqa: BLE001
+            results.unless_interrupted(error)
+            if isinstance(error, TimeIsUp):
+                _late[module.name] = (_late.get(module.name, (0, 0.0))[0] + 1, time.monotonic() + _PAUSE_S)
+            part, wrong = _by_row(module, one, kinds, index, range(start, stop))
+            parts.append(part)
+            faults |= wrong
+    return pd.concat(parts) if len(parts) > 1 else parts[0], faults
+
+
+def _by_row(
+    module: Module, one: Callable[[int, int, float], pd.DataFrame], kinds: Mapping[str, pa.DataType], index: pd.Index, rows: range
+) -> tuple[pd.DataFrame, dict[int, str]]:
+    """Alert by alert, in no more time than a batch may take, of which one alert gets a tenth."""
+    values: list[dict[str, Any]] = []
+    faults: dict[int, str] = {}
+    until = time.monotonic() + module.timeout_s
+    for row in rows:
+        left = until - time.monotonic()
+        try:
+            if left <= 0:
+                raise TimeIsUp(module.timeout_s)
+            table = one(row, row + 1, min(left, module.timeout_s / 10))
+            values.append({name: results.as_arrow(table[name], kinds[name]).to_pylist()[0] for name in module.outputs})
+        except BaseException as error:  # noqa: BLE001 - kept with the alert
+            results.unless_interrupted(error)
+            faults[row] = results.reason(error)
+            values.append(dict.fromkeys(module.outputs))
+    return pd.DataFrame(values, index=index[rows.start : rows.stop], columns=list(module.outputs), dtype=object), faults
+
+
+def _nothing(module: Module, kinds: Mapping[str, pa.DataType], index: pd.Index) -> pd.DataFrame:
+    """What stands for a module that did not run: its value for a server that is away, else null."""
+    if module.away is None:
+        return pd.DataFrame(None, index=index, columns=list(module.outputs), dtype=object)
+    return results.table(pd.Series([module.away] * len(index), dtype=object), module, index)
+
+
+def _say_once(name: str, fault: str, alert: object) -> None:
+    """One example of each fault goes to the log."""
+    if (what := f"{name}: {fault}") not in _said and len(_said) < 1000:
+        _said.add(what)
+        log.warning("science module %s, alert %s", what, alert)
