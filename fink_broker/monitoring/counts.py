@@ -55,10 +55,10 @@ class Counts:
     cuts: dict[str, int] = field(default_factory=dict)
 
     def __add__(self, other: Counts) -> Counts:
-        dropped, errors = ({**Counter(one) + Counter(two)} for one, two in ((self.dropped, other.dropped), (self.errors, other.errors)))
         # A reason that was looked for and not found is told too.
-        dropped = {reason: dropped.get(reason, 0) for reason in {**self.dropped, **other.dropped}}
-        return Counts(self.taken + other.taken, self.given + other.given, dropped, self.lag + other.lag, errors)
+        reasons = {name: self.dropped.get(name, 0) + other.dropped.get(name, 0) for name in {**self.dropped, **other.dropped}}
+        errors, cuts = (dict(Counter(one) + Counter(two)) for one, two in ((self.errors, other.errors), (self.cuts, other.cuts)))
+        return Counts(self.taken + other.taken, self.given + other.given, reasons, self.lag + other.lag, errors, cuts)
 
     @property
     def meets(self) -> bool:
