@@ -143,8 +143,8 @@ def plain(value: Any) -> Any:
     """Times as numbers, the rest as it is."""
     if isinstance(value, dict):
         return {name: plain(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [plain(item) for item in value]
+    if isinstance(value, list | tuple):  # a tuple is an entry of a map
+        return type(value)(map(plain, value))
     if isinstance(value, datetime):
         return (value.replace(tzinfo=UTC) - datetime(1970, 1, 1, tzinfo=UTC)) // datetime.resolution
     if isinstance(value, time):
