@@ -143,8 +143,8 @@ def plain(value: Any) -> Any:
     """Times as numbers, the rest as it is."""
     if isinstance(value, dict):
         return {name: plain(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [plain(item) for item in value]
+    if isinstance(value, list | tuple):  # a tuple is an entry of a map
+        return type(value)(map(plain, value))
     if isinstance(value, datetime):
         return (value.replace(tzinfo=UTC) - datetime(1970, 1, 1, tzinfo=UTC)) // datetime.resolution
     if isinstance(value, time):
@@ -231,7 +231,7 @@ def test_any_schema(written: Written, form: Form, fast: bool) -> None:
     """Fields that are new, gone, wider, elsewhere, of any type and any name; every codec; several records in a container."""
 
     @generated.profile(1)
-    @given(st.lists(generated.sound_schemas(), min_size=1, max_size=1 if form == "schemaless" else 4), st.integers(0, 10**6))
+    @given(st.lists(generated.sound_schemas(), min_size=1, max_size=1 if form == "schemaless" else 3), st.integers(0, 10**6))
     def check(schemas: list[Any], seed: int) -> None:
         try:
             telescope = Telescope(schemas, seed, form)
@@ -271,5 +271,5 @@ def test_damaged_messages(written: Written, templates: list[dict[str, Any]], for
         sound += [deflated(value) for value in sound[:3]]
     codec = replace(knows.codec(16_000_000, slow=knows.form == "container"), ask=False)
     for seed in range(generated.DEEPER):
-        damaged = Damaged(sound, knows, seed if generated.DEEPER == 1 else random.getrandbits(40), 200)
+        damaged = Damaged(sound, knows, seed if generated.DEEPER == 1 else random.getrandbits(40), 150)
         assert damaged.faults(written(damaged.values, codec)) == []
