@@ -153,6 +153,7 @@ class Stream2raw(Section):
     max_alerts_per_trigger: Count = 5_000
     max_message_bytes: Count = 16_000_000
     writers: Count = 2
+    catch_up: Literal["oldest", "both"] = "oldest"
 
 
 class Mirror(KafkaEnd):
@@ -171,6 +172,7 @@ class Raw2science(Section):
 
     trigger_seconds: Seconds = 5.0
     max_files_per_trigger: Count = 100
+    backlog_files_per_trigger: Count = 4
     modules: list[str] = ["gcvs", "nalerthist", "first_detection"]
     cuts: dict[str, str] | None = None
     repeats_horizon: str = "2 days"
@@ -325,6 +327,26 @@ class Settings(Section):
     def raw(self) -> Path:
         """Folder of the raw alerts (root of the file sink)."""
         return self.root / "data" / "raw"
+
+    @property
+    def raw_backlog(self) -> Path:
+        """Folder of the raw alerts of a backlog (root of a file sink of its own)."""
+        return self.root / "data" / "raw_backlog"
+
+    @property
+    def raws(self) -> tuple[Path, Path]:
+        """All folders with raw alerts; what is replayed comes to the last."""
+        return self.raw_backlog, self.raw
+
+    @property
+    def backlog(self) -> Path:
+        """Folder of the notes which offsets have been left to the backlog's query."""
+        return self.root / "data" / "backlog"
+
+    @property
+    def gaps(self) -> Path:
+        """Folder of the notes which of Kafka's offsets gave no message."""
+        return self.root / "data" / "gaps"
 
     @property
     def replay(self) -> Path:

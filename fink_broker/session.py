@@ -74,6 +74,8 @@ def _conf(settings: Settings, log: Path) -> dict[str, str]:
         "spark.driver.extraJavaOptions": options,
         "spark.executor.extraJavaOptions": f"{settings.spark.java_options} {avro}",
         "spark.driver.extraClassPath": f"{jars.folder('spark')}/*",
+        # Queries that name a pool get their share beside the others; without, the jobs of a backlog would go before those of new alerts.
+        "spark.scheduler.mode": "FAIR",
         "spark.sql.session.timeZone": "UTC",
         # A division by zero in somebody's filter is null: as an error it would end the query, and again at every start.
         "spark.sql.ansi.enabled": "false",

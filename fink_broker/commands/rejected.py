@@ -49,7 +49,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def select(settings: Settings, night: str | None = None, reason: str | None = None) -> Iterable[Rejected]:
     """Rejected messages that wait, of one night of arrival and with a text in their reason."""
-    waiting = replay.rejected(settings.raw, settings.replay)
+    waiting = replay.rejected(settings.raws, settings.replay)
     return (one for one in waiting if (night is None or one.night == night) and (reason is None or reason in one.reason))
 
 

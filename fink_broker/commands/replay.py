@@ -39,7 +39,7 @@ def main(argv: list[str] | None = None) -> int:
             print(_offered(len(offered), running))
         return 0
     _wait(settings)
-    again = sum(one.key in offered for one in replay.rejected(settings.raw, settings.replay))
+    again = sum(one.key in offered for one in replay.rejected(settings.raws, settings.replay))
     if arguments.json:
         print(json.dumps({"ok": True, "sent": len(offered), "through": len(offered) - again}))
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
@@ -12,7 +13,8 @@ from confluent_kafka import KafkaException
 from fink_broker import config, surveys
 from fink_broker.commands import Parser, parse_night, run
 from fink_broker.config import Settings
-from fink_broker.connectors import kafka, parquet
+from fink_broker.connectors import backlog, kafka, parquet
+from fink_broker.connectors.ranges import waiting
 from fink_broker.connectors.sparklog import newest, offsets
 from fink_broker.errors import FinkError, ServerUnavailable
 from fink_broker.infra import processes
@@ -60,8 +62,9 @@ def status(settings: Settings, night: str | None = None) -> dict[str, Any]:
         ``ok`` and ``services``: name to state, pid, in, out, rejected (reason to number), cut, duplicate, lag (alerts; null if Kafka does
         not answer), rate (alerts out in a second, over the last minute), latency_s (p50 and p99 of the newest batch), stages_s (the same by
         stage), batches (the newest ones, each with its stages), errors (science module to number), ok.
-        Of raw2science also cuts (name to number), cpu_ms (an alert, by science module) and memory_mb. Of a night ``account``, see
-        `monitoring.nights.Account`.
+        Of stream2raw also lost (messages gone from Kafka before they were read) and backlog (messages that were left to the backlog's
+        query, a part of the lag); of raw2science cuts (name to number), cpu_ms (an alert, by science module) and memory_mb. Of a night
+        ``account``, see `monitoring.nights.Account`.
     """
     books = Books(settings, surveys.get(settings.survey), night)
     services = {}
@@ -78,7 +81,8 @@ def status(settings: Settings, night: str | None = None) -> dict[str, Any]:
             "out": count.given,
             "rejected": reasons,
             **{reason: number for reason, number in count.dropped.items() if reason in _DROPPED},
-            "lag": _kafka_lag(settings, entry.name) if entry.name in _FROM_KAFKA and night is None else count.lag,
+            "lag": _kafka_lag(books, entry.name) if entry.name in _FROM_KAFKA and night is None else count.lag,
+            **({"lost": count.lost, "backlog": _backlog(books)} if entry.name == "stream2raw" else {}),
             **_speed(books, entry.name),
             "errors": count.errors,
             **({"cuts": count.cuts, **asdict(costs.newest(books))} if entry.name == "raw2science" else {}),
@@ -101,17 +105,24 @@ def _speed(books: Books, service: str) -> dict[str, Any]:
     return {"rate": round(found.rate, 2), "latency_s": list(stages.values())[-1], "stages_s": stages, "batches": batches}
 
 
-def _kafka_lag(settings: Settings, service: str) -> int | None:
-    """Messages in the topics that a service has read from, after those that it has; None if Kafka does not answer."""
-    checkpoint = settings.checkpoint(service)
-    batch = newest(settings.raw / parquet.LOG if service == "stream2raw" else checkpoint / "commits")
+def _backlog(books: Books) -> int:
+    return sum(one.size for one in books.to_come)
+
+
+def _kafka_lag(books: Books, service: str) -> int | None:
+    """Messages in the topics that a service has read from, that it has not taken in yet; None if Kafka does not answer."""
+    settings = books.settings
+    checkpoint, first = settings.checkpoint(service), service == "stream2raw"
+    batch = backlog.taken(settings.backlog, newest(settings.raw / parquet.LOG)) if first else newest(checkpoint / "commits")
     if batch < 0:
         return 0
     reached = offsets(checkpoint, batch)
     # Read with --simulator or not: the topics tell.
     end = settings.kafka.simulated if list(reached) == [settings.simulator.topic] else settings.kafka.input
     try:
-        return kafka.behind(connection(settings, end), reached)
+        topics = "|".join(map(re.escape, reached))
+        lag = waiting(connection(settings, end), topics, reached, kafka.SOON_S)
+        return lag + (_backlog(books) if first else 0)
     except (ServerUnavailable, KafkaException):
         return None
 
@@ -129,6 +140,10 @@ def table(state: Mapping[str, Any]) -> str:
             f"{service.get('cut', 0):>10,}{service.get('duplicate', 0):>10,}{lag:>10}"
         )
         notes += [f"  {name}: rejected {number:,}: {reason}" for reason, number in service["rejected"].items()]
+        if service.get("lost"):
+            notes.append(f"  {name}: LOST {service['lost']:,}: gone from Kafka before they were read; the log says where")
+        if service.get("backlog"):
+            notes.append(f"  {name}: {service['backlog']:,} of the lag are a backlog, which comes in beside the new alerts")
         notes += [
             f"  {name}: {stage}: half of the newest batch within {span['p50']:.1f} s, 99 % within {span['p99']:.1f} s"
             for stage, span in service["stages_s"].items()
@@ -149,6 +164,7 @@ def _account(account: Mapping[str, Any]) -> list[str]:
     lines = [
         f"  {one['topic']}/{one['partition']}: offsets {one['first']} to {one['last']}: {one['messages']:,} messages of the night"
         + (f", {one['others']:,} of others" if one["others"] else "")
+        + (f", {one['lost']:,} lost" if one["lost"] else "")
         + (f", {one['missing']:,} nowhere" if one["missing"] else "")
         for one in account["stretches"]
     ]

@@ -23,6 +23,10 @@ log = logging.getLogger(__name__)
 # Larger than any alert: what telescope and users send must fit through every buffer on the way.
 MAX_MESSAGE_BYTES = 32_000_000
 
+# How long to wait for an answer, and who asks and is not to wait.
+ANSWER_S = 10.0
+SOON_S = 3.0
+
 # Messages of one topic share their key (the schema, 39 KB): large batches let zstd fold it.
 _PRODUCER = {
     "kafka.compression.type": "zstd",
@@ -32,6 +36,13 @@ _PRODUCER = {
     "kafka.acks": "all",
     "kafka.enable.idempotence": "true",
 }
+
+FETCH = {
+    "kafka.fetch.max.bytes": str(MAX_MESSAGE_BYTES),
+    "kafka.max.partition.fetch.bytes": str(MAX_MESSAGE_BYTES),
+}
+# What Kafka has given up before it was read must not end the stream, now and at every start: monitoring/gaps.py counts it.
+GO_ON = {"failOnDataLoss": "false"}
 
 
 def stream(spark: SparkSession, connection: Connection, topics: str, starting: str, max_messages: int) -> DataFrame:
@@ -55,7 +66,11 @@ def stream(spark: SparkSession, connection: Connection, topics: str, starting: s
     DataFrame
         `value` (binary), `topic`, `partition`, `offset`, `kafkaTimestamp`.
     """
-    messages = _reader(spark, connection, topics, starting, max_messages).load()
+    return columns(_reader(spark, connection, topics, starting, max_messages).options(**GO_ON).load())
+
+
+def columns(messages: DataFrame) -> DataFrame:
+    """What is used of messages."""
     return messages.select("value", "topic", "partition", "offset", messages["timestamp"].alias("kafkaTimestamp"))
 
 
@@ -68,13 +83,11 @@ def whole(spark: SparkSession, connection: Connection, topics: str, starting: st
 def _reader(spark: SparkSession, connection: Connection, topics: str, starting: str, max_messages: int) -> DataStreamReader:
     return (
         spark.readStream.format("kafka")
-        .options(**connection.spark)
+        .options(**connection.spark, **FETCH)
         # Spark looks for the expression anywhere in a name.
         .option("subscribePattern", f"^(?:{topics})$")
         .option("startingOffsets", starting)
         .option("maxOffsetsPerTrigger", max_messages)
-        .option("kafka.fetch.max.bytes", MAX_MESSAGE_BYTES)
-        .option("kafka.max.partition.fetch.bytes", MAX_MESSAGE_BYTES)
     )
 
 
@@ -154,39 +167,28 @@ def make_topics(connection: Connection, topics: Mapping[str, int]) -> dict[str, 
 
 def partitions(connection: Connection, topics: str) -> dict[str, int]:
     """Topics whose names match, to their number of partitions."""
-    known = _admin(connection).list_topics(timeout=_ANSWER_S).topics
+    known = _admin(connection).list_topics(timeout=ANSWER_S).topics
     return {name: len(topic.partitions) for name, topic in known.items() if re.fullmatch(topics, name)}
 
 
 def message_counts(connection: Connection, topics: Sequence[str]) -> dict[str, int]:
     """Messages in each topic: end minus beginning over its partitions; a topic that does not exist has none."""
-    with _consumer(connection) as consumer:
-        known = consumer.list_topics(timeout=_ANSWER_S).topics
+    with quiet_consumer(connection) as consumer:
+        known = consumer.list_topics(timeout=ANSWER_S).topics
         counts = dict.fromkeys(topics, 0)
         for topic in topics:
             for partition in known[topic].partitions if topic in known else ():
-                low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=_ANSWER_S)
+                low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=ANSWER_S)
                 counts[topic] += high - low
         return counts
 
 
-def behind(connection: Connection, reached: Mapping[str, Mapping[str, int]]) -> int:
-    """Messages that came after the given offsets (topic to partition to next offset); who asks does not wait long for an answer."""
-    with _consumer(connection) as consumer:
-        lag = 0
-        for topic, partitions in reached.items():
-            for partition, offset in partitions.items():
-                low, high = consumer.get_watermark_offsets(TopicPartition(topic, int(partition)), timeout=_SOON_S)
-                lag += high - max(low, offset)
-        return lag
-
-
 def read_all(connection: Connection, topic: str) -> Iterator[Message]:
     """The messages that a topic holds now, partition after partition."""
-    with _consumer(connection) as consumer:
-        metadata = consumer.list_topics(topic, timeout=_ANSWER_S).topics[topic]
+    with quiet_consumer(connection) as consumer:
+        metadata = consumer.list_topics(topic, timeout=ANSWER_S).topics[topic]
         for partition in metadata.partitions:
-            low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=_ANSWER_S)
+            low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=ANSWER_S)
             yield from _read(consumer, connection, TopicPartition(topic, partition, low), high)
 
 
@@ -194,7 +196,7 @@ def _read(consumer: Consumer, connection: Connection, start: TopicPartition, end
     consumer.assign([start])
     position = start.offset
     while position < end:
-        message = consumer.poll(_ANSWER_S)
+        message = consumer.poll(ANSWER_S)
         if message is None:
             raise ServerUnavailable(f"Kafka at {connection} does not give the messages of {start.topic} from offset {position} on")
         if message.error():
@@ -205,30 +207,26 @@ def _read(consumer: Consumer, connection: Connection, start: TopicPartition, end
 
 def beginnings(connection: Connection, topics: str) -> Iterator[tuple[str, int, int]]:
     """Topic, partition and offset of the oldest message of each partition that has one, of the topics that match."""
-    with _consumer(connection) as consumer:
-        for name, topic in sorted(consumer.list_topics(timeout=_ANSWER_S).topics.items()):
+    with quiet_consumer(connection) as consumer:
+        for name, topic in sorted(consumer.list_topics(timeout=ANSWER_S).topics.items()):
             for partition in topic.partitions if re.fullmatch(topics, name) else ():
-                low, high = consumer.get_watermark_offsets(TopicPartition(name, partition), timeout=_ANSWER_S)
+                low, high = consumer.get_watermark_offsets(TopicPartition(name, partition), timeout=ANSWER_S)
                 if low < high:
                     yield name, partition, low
 
 
 def messages(connection: Connection, topic: str, partition: int, offset: int, count: int) -> Iterator[bytes | None]:
     """At most so many messages from an offset on."""
-    with _consumer(connection) as consumer:
+    with quiet_consumer(connection) as consumer:
         place = TopicPartition(topic, partition, offset)
-        _, high = consumer.get_watermark_offsets(place, timeout=_ANSWER_S)
+        _, high = consumer.get_watermark_offsets(place, timeout=ANSWER_S)
         yield from (message.value() for message in _read(consumer, connection, place, min(high, offset + count)))
 
 
-_ANSWER_S = 10.0
-_SOON_S = 3.0
-
-
 @contextmanager
-def _consumer(connection: Connection) -> Iterator[Consumer]:
+def quiet_consumer(connection: Connection, **more: Any) -> Iterator[Consumer]:
     """A consumer that leaves no trace: offsets are not committed, no group is joined."""
-    consumer = Consumer({**connection.client, "group.id": "fink", "enable.auto.commit": False, "log_level": 0}, logger=log)
+    consumer = Consumer({**connection.client, "group.id": "fink", "enable.auto.commit": False, "log_level": 0, **more}, logger=log)
     try:
         yield consumer
     finally:

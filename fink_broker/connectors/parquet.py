@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 import uuid
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -39,12 +40,21 @@ NEW_COLUMNS = "FINK-NEW-COLUMNS"
 _SCHEMAS = "_schemas"
 _READERS = 4  # threads: pyarrow reads footers and columns beside the interpreter's lock
 _OWNER = "_owner"
+_PUBLISHING = threading.Lock()  # two queries of a process may write rows of the same columns
 
 # Parquet holds a row group in memory, and looks at its size only after 100 rows: of large messages that is more than there is.
-_ROW_GROUPS = {"parquet.block.size": str(32 * 1024 * 1024), "parquet.page.size.row.check.min": "4"}
+ROW_GROUPS = {"parquet.block.size": str(32 * 1024 * 1024), "parquet.page.size.row.check.min": "4"}
 
 
-def stream(spark: SparkSession, folder: Path, schema: StructType, max_files: int, partitions: Sequence[str] = ("night",)) -> DataFrame:
+def stream(
+    spark: SparkSession,
+    folder: Path,
+    schema: StructType,
+    max_files: int,
+    partitions: Sequence[str] = ("night",),
+    *,
+    like: Path | None = None,
+) -> DataFrame:
     """Stream of the alerts in a folder that another service writes, from the first file on.
 
     Parameters
@@ -60,10 +70,12 @@ def stream(spark: SparkSession, folder: Path, schema: StructType, max_files: int
     partitions : sequence of str
         Columns by which the folder is partitioned, in the order of its paths. They come last: Spark puts the partitions that it
         finds in a batch last too, but matches columns by position, and knows no partitions if there are none when the query starts.
+    like : Path, optional
+        The folder that knows its columns, if it is not itself.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    written = schemas(folder)
-    schema = columns(folder) or schema
+    written = schemas(like or folder)
+    schema = columns(like or folder) or schema
     known = [_stamp(one) for one in written or [schema]]
     last = [schema[name] for name in partitions]
     ordered = StructType([field for field in schema.fields if field.name not in partitions] + [StructField(STAMP, LongType())] + last)
@@ -84,15 +96,16 @@ def columns(folder: Path) -> StructType | None:
     return reduce(merged, written) if written else None
 
 
-def _publish(folder: Path, schema: StructType) -> int:
+def publish(folder: Path, schema: StructType) -> int:
     """Note columns, before the first row is written with them; their stamp."""
-    if schema not in schemas(folder):
-        notes = folder / _SCHEMAS
-        notes.mkdir(parents=True, exist_ok=True)
-        file = notes / f"{1 + len(list(notes.glob('[0-9]*.json'))):04}.json"
-        new = file.with_suffix(".new")
-        new.write_text(schema.json(), encoding="utf-8")
-        new.rename(file)
+    with _PUBLISHING:
+        if schema not in schemas(folder):
+            notes = folder / _SCHEMAS
+            notes.mkdir(parents=True, exist_ok=True)
+            file = notes / f"{1 + len(list(notes.glob('[0-9]*.json'))):04}.json"
+            new = file.with_suffix(".new")
+            new.write_text(schema.json(), encoding="utf-8")
+            new.rename(file)
     return _stamp(schema)
 
 
@@ -109,20 +122,21 @@ def sink(alerts: DataFrame, folder: Path, checkpoint: Path, partitions: Sequence
         Folder and checkpoint do not belong together: a query with a new checkpoint would skip, in silence, as many
         batches as the folder's log has.
     """
-    _belong_together(folder, checkpoint)
-    stamp = F.lit(_publish(folder, alerts.schema)).alias(STAMP)
+    belong_together(folder, checkpoint)
+    stamp = F.lit(publish(folder, alerts.schema)).alias(STAMP)
     return (
         alerts.select("*", stamp)
         .writeStream.format("parquet")
         .option("path", str(folder))
         .option("checkpointLocation", str(checkpoint))
-        .options(**_ROW_GROUPS)
+        .options(**ROW_GROUPS)
         .partitionBy(*partitions)
         .outputMode("append")
     )
 
 
-def _belong_together(folder: Path, checkpoint: Path) -> None:
+def belong_together(folder: Path, checkpoint: Path) -> None:
+    """See `sink`."""
     written = newest(folder / LOG)
     planned, done = newest(checkpoint / "offsets"), newest(checkpoint / "commits")
     if written > planned:

@@ -49,18 +49,18 @@ def stream(spark: SparkSession, folder: Path) -> DataFrame:
     return spark.readStream.schema(MESSAGE).option("maxFilesPerTrigger", 1).parquet(str(folder))
 
 
-def rejected(raw: Path, folder: Path) -> Iterator[Rejected]:
+def rejected(raws: Sequence[Path], folder: Path) -> Iterator[Rejected]:
     """The rejected messages that have not been offered since, oldest first.
 
     Parameters
     ----------
-    raw : Path
-        Folder of the raw alerts.
+    raws : sequence of Path
+        Folders of the raw alerts; what goes through again comes to the last.
     folder : Path
         Folder of the messages that were offered.
     """
     offered = Counter(one.key for file in sorted(folder.glob("*.parquet")) for one in _rows(file, ""))
-    for file in parquet.committed(raw):
+    for file in (file for raw in raws for file in parquet.committed(raw)):
         if file.partition["status"] != "rejected":
             continue
         for one in _rows(file.path, file.partition["night"]):

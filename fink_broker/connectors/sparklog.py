@@ -84,4 +84,5 @@ def offsets(checkpoint: Path, batch: int, source: int = 0) -> Any:
     None if nothing has been read from that source yet.
     """
     lines = (checkpoint / "offsets" / str(batch)).read_text(encoding="utf-8").splitlines()
-    return json.loads(lines[2 + source]) if lines[2 + source] != "-" else None
+    # A query that was begun without the source has no line for it.
+    return json.loads(lines[2 + source]) if len(lines) > 2 + source and lines[2 + source] != "-" else None

@@ -5,7 +5,6 @@ After a crash between sink and commit log a batch runs again with no rows to rep
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,10 +17,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fink_broker.config import Settings
-from fink_broker.connectors import ledger, parquet
+from fink_broker.connectors import backlog, ledger, parquet
 from fink_broker.connectors.parquet import File
+from fink_broker.connectors.ranges import Range, between
 from fink_broker.connectors.sparklog import entries, newest, offsets
 from fink_broker.errors import ConfigError
+from fink_broker.monitoring import gaps
+from fink_broker.monitoring.gaps import Gap
 from fink_broker.surveys import Survey, with_cuts
 
 _NO_IDS = np.empty(0, np.int64)
@@ -45,6 +47,8 @@ class Counts:
         Errors that cost a value and no alert, to how many: science modules that raised.
     cuts : dict
         Quality cuts, to the alerts of which each is the first that they do not meet.
+    lost : int
+        Messages among those taken in that Kafka had given up before they were read.
     """
 
     taken: int = 0
@@ -53,17 +57,20 @@ class Counts:
     lag: int = 0
     errors: dict[str, int] = field(default_factory=dict)
     cuts: dict[str, int] = field(default_factory=dict)
+    lost: int = 0
 
     def __add__(self, other: Counts) -> Counts:
+        pairs = ((self.dropped, other.dropped), (self.errors, other.errors), (self.cuts, other.cuts))
+        dropped, errors, cuts = ({**Counter(one) + Counter(two)} for one, two in pairs)
         # A reason that was looked for and not found is told too.
-        reasons = {name: self.dropped.get(name, 0) + other.dropped.get(name, 0) for name in {**self.dropped, **other.dropped}}
-        errors, cuts = (dict(Counter(one) + Counter(two)) for one, two in ((self.errors, other.errors), (self.cuts, other.cuts)))
-        return Counts(self.taken + other.taken, self.given + other.given, reasons, self.lag + other.lag, errors, cuts)
+        dropped = {reason: dropped.get(reason, 0) for reason in {**self.dropped, **other.dropped}}
+        numbers = (self.taken + other.taken, self.given + other.given)
+        return Counts(*numbers, dropped, self.lag + other.lag, errors, cuts, self.lost + other.lost)
 
     @property
     def meets(self) -> bool:
-        """Whether what came out and what was dropped is what went in."""
-        return self.taken == self.given + sum(self.dropped.values())
+        """Whether what came out, what was dropped and what was lost is what went in."""
+        return self.taken == self.given + sum(self.dropped.values()) + self.lost
 
 
 class Books:
@@ -84,7 +91,14 @@ class Books:
         self._place = PLACE if night else ()
         # Science first: all that it was made from lies in raw by then.
         self._science_batch, self.science_files = parquet.snapshot(settings.science)
-        self._raw_batch, self.raw_files = parquet.snapshot(settings.raw)
+        # Two folders of raw: that of a backlog, whose batches are numbered on their own, and the live query's.
+        batch, self.beside = parquet.snapshot(settings.raw_backlog)
+        self._raw_batch, live = parquet.snapshot(settings.raw)
+        self._sources = (live, self.beside)
+        self.raw_files = [*self.beside, *live]
+        # Left to the backlog's query and not in its folder yet; how far the live query has come that left it.
+        self.to_come = left(settings, batch)
+        self._taken_batch = backlog.taken(settings.backlog, self._raw_batch)
 
     def of_night(self, files: Iterable[File]) -> list[File]:
         """Those of the night that is counted."""
@@ -124,7 +138,8 @@ class Books:
     @cached_property
     def read(self) -> list[File]:
         """Files of sound raw alerts that raw2science has read."""
-        return _taken(list(self.sound), self.settings.checkpoint("raw2science"), self._science_batch)
+        sources, checkpoint = range(len(self._sources)), self.settings.checkpoint("raw2science")
+        return [file for source in sources for file in _taken(list(self.sound), checkpoint, self._science_batch, source)]
 
     @cached_property
     def elsewhere(self) -> np.ndarray:
@@ -138,17 +153,24 @@ class Books:
 
     def read_in(self, batch: int) -> list[File]:
         """Those that it read in one of its batches, of any night; none if Spark has cleared away what it knew of that batch."""
-        checkpoint = self.settings.checkpoint("raw2science")
-        try:
-            start, end = (_reached(checkpoint, number) for number in (batch - 1, batch))
-        except FileNotFoundError:
-            return []
-        return [file for file in self.raw_files if file.partition["status"] == "ok" and start < self._entered.get(file.path, -1) <= end]
+        checkpoint, found = self.settings.checkpoint("raw2science"), list[File]()
+        for source, (files, entered) in enumerate(zip(self._sources, self._entered, strict=True)):
+            try:
+                start, end = (_reached(checkpoint, number, source) for number in (batch - 1, batch))
+            except FileNotFoundError:
+                return []
+            found += [file for file in files if file.partition["status"] == "ok" and start < entered.get(file.path, -1) <= end]
+        return found
 
     @cached_property
-    def _entered(self) -> dict[Path, int]:
-        """Where in the log of what raw2science reads each file is."""
-        return _entries(self.settings.checkpoint("raw2science"))
+    def _entered(self) -> list[dict[Path, int]]:
+        """Where in the logs of what raw2science reads each file is."""
+        return [_entries(self.settings.checkpoint("raw2science"), source) for source in range(len(self._sources))]
+
+    @cached_property
+    def gaps(self) -> list[Gap]:
+        """What is known of offsets that gave no message."""
+        return gaps.noted(self.settings)
 
     def of(self, service: str) -> Counts:
         """Counts of any streaming service by its name: what lies there, and what has left the logs."""
@@ -192,8 +214,9 @@ class Books:
         if self.night:
             return Counts(given + reasons.total(), given, dict(reasons))
         further = _further([*self.sound.values(), *self.rejected.values()])
-        messages = _messages(self.settings.checkpoint("stream2raw"), self._raw_batch)
-        return Counts(messages + further, given, dict(reasons))
+        messages = _messages(self.settings.checkpoint("stream2raw"), self._taken_batch, self.gaps)
+        messages -= sum(one.size for one in self.to_come)
+        return Counts(messages + further, given, dict(reasons), lost=gaps.total(self.gaps, "lost"))
 
     def _raw2science(self) -> Counts:
         """What was cut and what was a repeat is worked out anew, from the raw alerts that it has read."""
@@ -262,15 +285,20 @@ def _sent_again(settings: Settings, columns: Sequence[str], batch: int) -> Itera
     yield from parquet.read(_taken(files, settings.checkpoint("stream2raw"), batch, source=1), columns)
 
 
-def _messages(checkpoint: Path, batch: int) -> int:
-    """Messages between the offsets a query began with and those of a batch."""
+def left(settings: Settings, batch: int) -> list[Range]:
+    """What was left to the backlog's query and it has not taken in with a batch."""
+    pieces = [File(0, file) for file in backlog.pieces(settings.backlog)]
+    taken = set(_taken(pieces, settings.checkpoint("backlog"), batch))
+    return [one for file in pieces if file not in taken for one in backlog.read(file.path)]
+
+
+def _messages(checkpoint: Path, batch: int, found: Sequence[Gap] = ()) -> int:
+    """Messages between the offsets a query began with and those of a batch; of those that gave none, what is known (`gaps`)."""
     if batch < 0:
         return 0
-    first = checkpoint / "sources" / "0" / "0"
-    # A zero byte and a version line come before the JSON.
-    began: dict[str, dict[str, int]] = json.loads(first.read_text(encoding="utf-8").splitlines()[-1]) if first.exists() else {}
-    reached: dict[str, dict[str, int]] = offsets(checkpoint, batch)
-    return sum(end - began.get(topic, {}).get(part, 0) for topic, parts in reached.items() for part, end in parts.items())
+    first = gaps.began(checkpoint)
+    read = sum(place.until - gaps.start(place, first, found) for place in between({}, offsets(checkpoint, batch)))
+    return read + gaps.total(found, "gone") - gaps.total(found, "none")
 
 
 def _taken(files: Sequence[File], checkpoint: Path, batch: int, source: int = 0) -> list[File]:

@@ -70,7 +70,9 @@ def speed(books: Books, service: str) -> Speed | None:
     since = time.time() - _RECENT_S
     recent = sum(file.rows for file in files if file.closed >= since)
     batches: dict[int, list[File]] = {}
-    for file in files:
+    # As long as there are new alerts, the age of a backlog's says nothing of them.
+    beside = set(books.beside)
+    for file in [file for file in files if file not in beside] or files:
         batches.setdefault(file.batch, []).append(file)
     newest = list(batches.items())[-_BATCHES:]
     return Speed(recent / _RECENT_S, [_batch(number, some, _SPANS[service](books, number, some[-_FILES:])) for number, some in newest])

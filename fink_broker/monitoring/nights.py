@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fink_broker.connectors import parquet
+from fink_broker.connectors.ranges import Range
 from fink_broker.monitoring.counts import PLACE, Books, ids, passing
 
 _PLACE: list[pa.Field[Any]] = [pa.field("topic", pa.string()), pa.field("partition", pa.int32()), pa.field("offset", pa.int64())]
@@ -39,7 +40,9 @@ class Stretch:
     others : int
         Between those two, messages of other nights.
     missing : int
-        Between those two, offsets of which nothing lies in raw.
+        Between those two, offsets of which nothing lies in raw, and is neither lost nor to come with a backlog.
+    lost : int
+        Between those two, messages that Kafka had given up before they were read.
     """
 
     topic: str
@@ -49,6 +52,7 @@ class Stretch:
     messages: int
     others: int = 0
     missing: int = 0
+    lost: int = 0
 
 
 @dataclass(frozen=True)
@@ -93,7 +97,7 @@ def account(books: Books) -> Account:
     again = _joined(_AGAIN, books.sent_again(_AGAIN.names))
     rejected, reasons = _rejected(books, again)
     rows = _joined(_ROWS, [*books.sound.values(), rejected])
-    stretches = _stretches(books, rows, anywhere=again.num_rows > 0)
+    stretches = _stretches(books, rows, anywhere=again.num_rows > 0 or bool(books.beside))
     messages, missing = sum(one.messages for one in stretches), sum(one.missing for one in stretches)
     records = rows.group_by(_ROWS.names).aggregate([]).num_rows
     # Records of one container that were sent through again, each alone, have the same number.
@@ -149,14 +153,19 @@ def _stretches(books: Books, rows: pa.Table, *, anywhere: bool) -> list[Stretch]
     # What was rejected and sent through again is of another night now, or comes once more.
     tables = [*books.sound.values(), *books.rejected.values(), *parquet.read(others, PLACE)]
     places = _joined(pa.schema(_PLACE), tables)
-    return [_with_gaps(one, places) for one in stretches]
+    known = [(gap.place, gap.kind == "lost") for gap in books.gaps if gap.kind != "gone"] + [(place, False) for place in books.to_come]
+    return [_with_gaps(one, places, known) for one in stretches]
 
 
-def _with_gaps(one: Stretch, places: pa.Table) -> Stretch:
+def _with_gaps(one: Stretch, places: pa.Table, known: Iterable[tuple[Range, bool]]) -> Stretch:
     between = (pc.field("offset") >= one.first) & (pc.field("offset") <= one.last)
     offsets = places.filter((pc.field("topic") == one.topic) & (pc.field("partition") == one.partition) & between)["offset"]
     there = pc.count_distinct(offsets).as_py()
-    return replace(one, others=there - one.messages, missing=one.last - one.first + 1 - there)
+    absent = Counter[bool]()
+    for place, lost in known:
+        if place[:2] == (one.topic, one.partition):
+            absent[lost] += max(0, min(place.until, one.last + 1) - max(place.start, one.first))
+    return replace(one, others=there - one.messages, missing=one.last - one.first + 1 - there - absent.total(), lost=absent[True])
 
 
 def _science(books: Books, sound: int, faults: list[str]) -> tuple[int, int, int, int, int]:

@@ -65,10 +65,11 @@ def parquet_folders(proof: Proof, spark: SparkSession, settings: Settings, surve
         The science alerts, for further comparison.
     """
     identity = F.col(survey.alert_id)
-    raw = spark.read.parquet(str(settings.raw)).where("status = 'ok'")
+    sound = [file for folder in settings.raws for file in parquet.committed(folder) if file.partition["status"] == "ok"]
+    raw = spark.read.option("mergeSchema", "true").parquet(*[str(file.path) for file in sound])
     science = spark.read.parquet(str(settings.science))
     # Read by pyarrow from the files that the sinks' logs name: not the way that wrote them.
-    raw_ids = _ids([file for file in parquet.committed(settings.raw) if file.partition["status"] == "ok"], survey.alert_id)
+    raw_ids = _ids(sound, survey.alert_id)
     science_ids = _ids(parquet.committed(settings.science), survey.alert_id)
     proof.expect("raw", raw_ids, proof.sent)
     good = [row[0] for row in raw.where(passes(with_cuts(survey, settings.raw2science.cuts).cuts)).select(identity).distinct().collect()]

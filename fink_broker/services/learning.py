@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -24,6 +25,7 @@ from fink_broker.transforms.framing import CONFLUENT_LENGTH
 _NEIGHBOURS = 20  # messages among which a schema must come again to be worth a place in the plan
 _REFUSED, _REFUSED_SINCE = "learning: refused", "learning: refused since"  # in the context's memory
 _FORGET_S = 300.0
+_LEARNING = threading.Lock()  # the queries of new alerts and of a backlog may meet the same schema
 
 log = logging.getLogger(__name__)
 
@@ -89,6 +91,11 @@ def learn(context: Context, position: Position, *, last_try: bool = False) -> bo
     last_try : bool
         Whether the message cannot be read, or rejected with a reason, without: if its schema is not learned, it is refused.
     """
+    with _LEARNING:
+        return _learn(context, position, last_try=last_try)
+
+
+def _learn(context: Context, position: Position, *, last_try: bool) -> bool:
     messages = _fetch(context, position)
     knows = known.load(context.settings, context.survey)
     one = _writer(context, messages[0])

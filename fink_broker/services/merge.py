@@ -101,7 +101,7 @@ def pending(settings: Settings, before: str | None = None) -> list[str]:
 def by_night(settings: Settings, kind: str) -> dict[str, list[File]]:
     """Committed files of sound alerts."""
     nights: dict[str, list[File]] = {}
-    for file in committed(_source(settings, kind)):
+    for file in _all(settings, kind):
         if file.partition.get("status", "ok") == "ok":
             nights.setdefault(file.partition["night"], []).append(file)
     return nights
@@ -134,9 +134,8 @@ def _merge(spark: SparkSession, settings: Settings, survey: Survey, kind: str, n
         return note.rows
     alerts = sum(file.rows for file in late) + (note.rows if there else 0)
     if note.rows > alerts:
-        raise SumsDoNotMeet(
-            f"{target} holds {note.rows} alerts, {_source(settings, kind)} only {alerts}: left as it is; move it away to merge"
-        )
+        where = settings.raw.parent
+        raise SumsDoNotMeet(f"{target} holds {note.rows} alerts, {where} only {alerts}: left as it is; move it away to merge")
     merged, sources = _archived(_read(spark, [file.path for file in late]), survey, kind), [file.path for file in late]
     if there:
         before = sorted(target.glob("*.parquet"))
@@ -186,8 +185,9 @@ def _with_tracklets(alerts: DataFrame, survey: Survey) -> DataFrame:
     return joined.select(*alerts.columns, "tracklet")
 
 
-def _source(settings: Settings, kind: str) -> Path:
-    return settings.raw if kind == "raw" else settings.science
+def _all(settings: Settings, kind: str) -> list[File]:
+    folders = settings.raws if kind == "raw" else (settings.science,)
+    return [file for folder in folders for file in committed(folder)]
 
 
 def _has_left(settings: Settings, kind: str, night: str) -> int:

@@ -55,7 +55,7 @@ def prune(settings: Settings, survey: Survey, now: float | None = None) -> list[
             book = entered
             book.save()
             left.append(night)
-    for folder in (settings.raw, settings.science):
+    for folder in (*settings.raws, settings.science):
         sparklog.trim(
             folder / parquet.LOG, lambda entry: book.has_left(parquet.local_path(entry["path"]), entry["modificationTime"] / 1000)
         )
@@ -95,7 +95,7 @@ def _is_out(book: Ledger, named: set[Path], entry: dict[str, Any]) -> bool:
 
 def _delete(settings: Settings, book: Ledger) -> None:
     """Take what is out of the sinks' logs out of the readers' too, and delete it, with what crashes have left beside it."""
-    named = {file.path for folder in (settings.raw, settings.science) for file in parquet.logged(folder)}
+    named = {file.path for folder in (*settings.raws, settings.science) for file in parquet.logged(folder)}
     for source in (settings.root / "checkpoints").glob("*/sources/*"):
         sparklog.trim(source, lambda entry: _is_out(book, named, entry))
     for key, until in book.until.items():

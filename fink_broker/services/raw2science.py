@@ -69,8 +69,11 @@ def start(context: Context) -> StreamingQuery:
     settings = context.settings.raw2science
     forget(_workers(context.settings).folder)
     raw_schema = stream2raw.schema(context)
-    raw = parquet.stream(context.spark, context.settings.raw, raw_schema, settings.max_files_per_trigger, stream2raw.PARTITIONS)
-    sink = parquet.sink(_build(context, raw), context.settings.science, context.settings.checkpoint(NAME), ["night"])
+    folder, beside = context.settings.raw, context.settings.raw_backlog
+    raw = parquet.stream(context.spark, folder, raw_schema, settings.max_files_per_trigger, stream2raw.PARTITIONS)
+    few = settings.backlog_files_per_trigger
+    backlog = parquet.stream(context.spark, beside, raw_schema, few, stream2raw.PARTITIONS, like=folder)
+    sink = parquet.sink(_build(context, raw.unionByName(backlog)), context.settings.science, context.settings.checkpoint(NAME), ["night"])
     return sink.queryName(NAME).trigger(**trigger(context.options, settings.trigger_seconds)).start()
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from pyspark.errors import StreamingQueryException
 from pyspark.sql.streaming.query import StreamingQuery
@@ -24,6 +24,7 @@ from fink_broker.infra import hbase as hbase_server
 from fink_broker.infra import kafka as kafka_server
 from fink_broker.infra import processes
 from fink_broker.infra.retry import patiently
+from fink_broker.plugins import load_module
 from fink_broker.services.context import Context, RunOptions
 from fink_broker.services.registry import Need, ServiceEntry
 from fink_broker.session import session
@@ -135,7 +136,7 @@ def run(
             watched: list[_Watched] = []
             stack.callback(_finish, watched)
             for entry in group:
-                watched.append(_Watched(entry, context, settings.log(entries[0].name)))
+                watched += _begun(entry, context, settings.log(entries[0].name))
             if started is not None and group is groups[-1]:
                 started(context)
             if not watch(watched, stop):
@@ -145,11 +146,11 @@ def run(
 class _Watched:
     """A service's query, and how to bring it back where the service knows how."""
 
-    def __init__(self, entry: ServiceEntry, context: Context, log_file: Path) -> None:
+    def __init__(self, entry: ServiceEntry, module: Any, context: Context, log_file: Path) -> None:
         self.entry = entry
         self._context = context
         self._log_file = log_file
-        self._module = entry.module()
+        self._module = module
         self._review = getattr(self._module, "review", None)
         self.query: StreamingQuery = self._module.start(context)
         self._recoveries = 0
@@ -207,14 +208,30 @@ class _Watched:
             time.sleep(0.02)
         self.query.stop()
 
+    def settle(self) -> None:
+        """Let the service look at what it has done, once it has ended."""
+        if hasattr(self._module, "settle"):
+            self._module.settle(self._context, self.query)
+
     def _last_batch(self) -> int:
         progress = self.query.lastProgress
         return progress["batchId"] if progress else -1
 
 
+def _begun(entry: ServiceEntry, context: Context, log_file: Path) -> Iterator[_Watched]:
+    """A service's query, and those that it wants beside it: modules like its own, named in `BESIDE`."""
+    module = entry.module()
+    yield _Watched(entry, module, context, log_file)
+    for beside in map(load_module, getattr(module, "BESIDE", ())):
+        if beside.wanted(context):
+            yield _Watched(entry, beside, context, log_file)
+
+
 def _finish(watched: Sequence[_Watched]) -> None:
     for one in watched:
         one.finish()
+    for one in watched:
+        one.settle()
 
 
 def _died(entry: ServiceEntry, log_file: Path, error: Exception) -> NoReturn:

@@ -9,9 +9,13 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Callable
 
+from py4j.protocol import Py4JError  # type: ignore[import-untyped]
+from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
+from pyspark.sql.streaming.readwriter import DataStreamWriter
 from pyspark.sql.types import StructType
 
 from fink_broker.config import Settings
@@ -19,7 +23,8 @@ from fink_broker.connectors import parquet, replay
 from fink_broker.connectors.replay import MESSAGE
 from fink_broker.connectors.sparklog import newest, offsets
 from fink_broker.errors import ConfigError
-from fink_broker.services import known, learning, telescope
+from fink_broker.monitoring import gaps
+from fink_broker.services import handover, known, learning, telescope
 from fink_broker.services.context import Context, trigger
 from fink_broker.services.learning import Position
 from fink_broker.surveys import Survey
@@ -28,10 +33,12 @@ from fink_broker.transforms.framing import Codec
 from fink_broker.transforms.provenance import with_ingest_time, with_night
 
 NAME = "stream2raw"
+BESIDE = ("fink_broker.services.backlog",)
 OK = "ok"
 PARTITIONS = ("status", "night")
 
 _SLOW = "stream2raw: slow"  # in the context's memory: whether the plan holds the slow way
+_ALL = 2**40  # messages, more than any Kafka has
 _QUIET = 20  # batches without a message that needs the slow way, until the plan does without
 
 
@@ -74,17 +81,30 @@ def start(context: Context) -> StreamingQuery:
     """Start the query without the slow way: known schemas do not pay for unknown ones."""
     _same_topics(context.settings, telescope.topics(context))
     learning.prepare(context)
+    gaps.check(context.settings, telescope.connection(context))
+    handover.hand_over(context, lambda: _pass_over(context))
     return _start(context, slow=False)
+
+
+def settle(context: Context, query: StreamingQuery) -> None:
+    """Look at what the query's last batches have read."""
+    gaps.check(context.settings, telescope.connection(context), query)
 
 
 def recover(context: Context, error: Exception) -> StreamingQuery | None:
     """Start again after a message of an unknown writer, knowing it or with the slow way; its batch runs anew, nothing of it was written."""
+    slow = needs_slow_way(context, error, slow=context.memory[_SLOW])
+    return None if slow is None else _start(context, slow=slow)
+
+
+def needs_slow_way(context: Context, error: Exception, *, slow: bool) -> bool | None:
+    """After an error of a plan with or without the slow way: whether the next needs it; None if no unknown writer was the cause."""
     found = re.search(rf"{UNKNOWN_WRITER} (\S+) (\d+) (\d+)", str(error))
     if found is None:
         return None
     position = Position(found[1], int(found[2]), int(found[3]))
-    learned = learning.learn(context, position, last_try=context.memory[_SLOW])
-    return _start(context, slow=not learned and known.form(context.settings, context.survey) == "container")
+    learned = learning.learn(context, position, last_try=slow)
+    return not learned and known.form(context.settings, context.survey) == "container"
 
 
 def review(context: Context, query: StreamingQuery) -> bool:
@@ -92,6 +112,7 @@ def review(context: Context, query: StreamingQuery) -> bool:
 
     Refusals have become old, the slow way has not been needed for a while, or a schema comes again and again.
     """
+    gaps.check(context.settings, telescope.connection(context), query)
     if learning.forget(context):
         return True
     if not context.memory.get(_SLOW):
@@ -103,18 +124,51 @@ def review(context: Context, query: StreamingQuery) -> bool:
     return last is not None and last["n"] > 1 and learning.learn(context, Position(**last["first"]))
 
 
-def _start(context: Context, *, slow: bool) -> StreamingQuery:
-    settings, survey, options = context.settings, context.survey, context.options
-    context.memory[_SLOW] = slow
-    messages = telescope.stream(context, settings.kafka.input.starting_offsets, settings.stream2raw.max_alerts_per_trigger)
-    # What was rejected and is to go through again comes through the same query: one folder, one query.
-    messages = messages.unionByName(replay.stream(context.spark, settings.replay))
+def knowingly(context: Context, run: Callable[[bool], None]) -> None:
+    """Run a plan, with the slow way or without, until no unknown writer is in its way."""
+    slow = False
+    for last in (*[False] * known.MOST, True):
+        try:
+            run(slow)
+            return
+        except (PySparkException, Py4JError) as error:
+            again = None if last else needs_slow_way(context, error, slow=slow)
+            if again is None:
+                raise
+            slow = again
+
+
+def raw(context: Context, messages: DataFrame, *, slow: bool) -> DataFrame:
+    """Messages to raw alerts by all that is known now, see `build`."""
+    settings, survey = context.settings, context.survey
     refused = learning.refused(context)
     codec = known.load(settings, survey).codec(settings.stream2raw.max_message_bytes, slow=slow, refused=refused)
     # Each task writes a file a night: as many as there are partitions in Kafka would be small ones.
-    alerts = build(messages, survey, codec, options.night).coalesce(settings.stream2raw.writers)
-    sink = parquet.sink(alerts, settings.raw, settings.checkpoint(NAME), PARTITIONS)
-    return sink.queryName(NAME).trigger(**trigger(options, settings.stream2raw.trigger_seconds)).start()
+    return build(messages, survey, codec, context.options.night).coalesce(settings.stream2raw.writers)
+
+
+def _start(context: Context, *, slow: bool) -> StreamingQuery:
+    settings = context.settings
+    context.memory[_SLOW] = slow
+    messages = telescope.stream(context, settings.kafka.input.starting_offsets, settings.stream2raw.max_alerts_per_trigger)
+    return _sink(context, messages, slow=slow).trigger(**trigger(context.options, settings.stream2raw.trigger_seconds)).start()
+
+
+def _pass_over(context: Context) -> None:
+    """Run the query up to the newest message without taking any: Spark plans it all as one batch, and `limit(0)` leaves nothing to read."""
+
+    def run(slow: bool) -> None:
+        none = telescope.stream(context, context.settings.kafka.input.starting_offsets, _ALL).limit(0)
+        _sink(context, none, slow=slow).trigger(availableNow=True).start().awaitTermination()
+
+    knowingly(context, run)  # what is replayed goes through as ever
+
+
+def _sink(context: Context, messages: DataFrame, *, slow: bool) -> DataStreamWriter:
+    settings = context.settings
+    # What was rejected and is to go through again comes through the same query: one folder, one query.
+    messages = messages.unionByName(replay.stream(context.spark, settings.replay))
+    return parquet.sink(raw(context, messages, slow=slow), settings.raw, settings.checkpoint(NAME), PARTITIONS).queryName(NAME)
 
 
 def _same_topics(settings: Settings, topics: str) -> None:
