@@ -83,6 +83,8 @@ def _conf(settings: Settings, log: Path) -> dict[str, str]:
         "spark.sql.execution.arrow.pyspark.enabled": "true",
         # Alerts are large: a few hundred of them are a batch for Arrow; of larger ones, fewer: it holds no more than 2 GB.
         "spark.sql.execution.arrow.maxRecordsPerBatch": "1000",
+        # And 4,096 of them, Spark's default, are 270 MB that a reader of Parquet holds at once.
+        "spark.sql.parquet.columnarReaderBatchSize": "256",
         "spark.sql.execution.arrow.maxBytesPerBatch": "64m",
         # Write the few partitions of a batch side by side instead of sorting whole alerts by partition.
         "spark.sql.maxConcurrentOutputFileWriters": "64",
