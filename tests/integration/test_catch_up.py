@@ -94,6 +94,12 @@ class Home:
         assert service["in"] + service["lag"] == self.sent, service
         return service
 
+    def accounts(self, settings: Settings) -> list[dict[str, Any]]:
+        """Those of the nights, in which nothing is unexplained."""
+        states = [status.status(settings, night) for night in NIGHTS.values()]
+        assert [state["account"]["faults"] for state in states] == [[], [], []]
+        return [state["account"] for state in states]
+
 
 @pytest.fixture
 def home(spark: SparkSession, tmp_path: Path, kafka_server: Running, request: pytest.FixtureRequest) -> Home:
@@ -145,6 +151,7 @@ def test_each_offset_belongs_to_one_query_wherever_it_stops(home: Home, monkeypa
     seen = list[int]()
     home.run(home.context(), lambda: seen.append(waiting(settings)) or seen[-1] < left)
     assert seen[0] > left
+    home.accounts(settings)
     assert home.intake(settings)["backlog"] > 0
     home.send(2)
     home.run(home.context("oldest", once=True))
@@ -171,8 +178,8 @@ def test_new_alerts_do_not_wait_for_a_backlog_of_several_nights(broker: Callable
     one, topic, sent = broker("returning broker"), "ztf_returning", list[int]()
 
     def configure(catch_up: str) -> None:
-        some = f'[stream2raw]\ncatch_up = "{catch_up}"\nmax_alerts_per_trigger = 5\ntrigger_seconds = 0.2\n'
-        one.configure(topic, some + "[raw2science]\nmodules = []\ntrigger_seconds = 0.2\n")
+        some = f'[stream2raw]\ncatch_up = "{catch_up}"\nmax_alerts_per_trigger = 6\ntrigger_seconds = 0.2\n'
+        one.configure(topic, some + "[raw2science]\nmodules = []\nbacklog_files_per_trigger = 100\n")
 
     def send(count: int) -> list[int]:
         new = list(range(len(sent) + 1, len(sent) + count + 1))
@@ -190,7 +197,7 @@ def test_new_alerts_do_not_wait_for_a_backlog_of_several_nights(broker: Callable
 
     configure("both")
     settings, new = one.settings, list[int]()
-    send(80)
+    send(48)
     process = one.open("start", "stream2raw")
     try:
         wait_for(lambda: process.poll() is not None or new_ones_are_there(), 300)
@@ -198,7 +205,7 @@ def test_new_alerts_do_not_wait_for_a_backlog_of_several_nights(broker: Callable
     finally:
         kill_tree(process.pid)
         process.communicate()
-    assert 0 < waiting(settings) < 80
+    assert 0 < waiting(settings) < 48
     send(10)
     configure("oldest")
     one.run("start", *SERVICES, "--once", seconds=300)

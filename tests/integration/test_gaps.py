@@ -62,6 +62,7 @@ def test_the_stream_goes_on_and_the_loss_is_counted(home: Home, caplog: pytest.L
     state = home.intake(settings)
     assert (state["in"], state["out"], state["lost"], state["lag"]) == (34, 30, 4, 0)
     assert gaps.total(gaps.noted(settings), "none") == 1
+    assert [sum(one["lost"] for one in account["stretches"]) for account in home.accounts(settings)] == [4, 4, 4]
 
     # A topic that is deleted, as telescopes do after some days: what was read of it still counts.
     admin = AdminClient({"bootstrap.servers": home.kafka.kafka})
