@@ -101,7 +101,7 @@ class Known:
             It does not go with them.
         """
         reader = self.reader
-        if absorb(reader, json.loads(schema), reserved) == absorb(reader, reader):
+        if absorb(reader, json.loads(schema), reserved) == reader_schema([reader]):
             return False
         if damaged(schema, [writer.schema for writer in self.writers]):
             raise TypeError("a damaged copy of a known schema")

@@ -17,7 +17,7 @@ import fastavro
 
 from fink_broker.connectors import avro
 from fink_broker.transforms.resolved import resolved
-from fink_broker.transforms.schemas import absorb, damaged
+from fink_broker.transforms.schemas import absorb, damaged, reader_schema
 
 # A container of a few kilobytes can unfold to gigabytes: this much more may a message take than Python does without it.
 _MEMORY_BYTES = 500_000_000
@@ -176,7 +176,7 @@ def _compare(schema: str, reader: str, known: tuple[str, ...], reserved: tuple[s
         said = {field["name"] for field in theirs.get("fields", ())} if isinstance(theirs, dict) else set()
         if said.isdisjoint(names):
             return False, f"not an alert: it has none of the fields {', '.join(names)}"[:200]
-        if absorb(ours, theirs, reserved) == absorb(ours, ours):
+        if absorb(ours, theirs, reserved) == reader_schema([ours]):
             return False, None
     except TypeError as error:
         return True, f"its schema does not go with the known ones: {error}"

@@ -38,6 +38,7 @@ def spawn(home: Settings) -> Iterator[Callable[[str], int]]:
 
     def start(program: str = "import time; time.sleep(60)") -> int:
         pids.append(processes.detach([sys.executable, "-c", program], home.log("program")))
+        until(lambda: psutil.Process(pids[-1]).cmdline(), "it has become that program")
         return pids[-1]
 
     yield start

@@ -103,7 +103,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def make(file: Path):
     """Makes modules of the file above active; those that would end the tests' own process get one of their own."""
 
-    def make(*names: str, seconds: float = 1.0, isolate: tuple[str, ...] = ("kills", "dies")) -> list[Module]:
+    def make(*names: str, seconds: float = 3.0, isolate: tuple[str, ...] = ("kills", "dies")) -> list[Module]:
         entries = [ScienceModule(name=name, function=str(file), isolate=name in isolate) for name in names]
         return active(Settings(raw2science=Raw2science(modules=[]), science=Science(modules=entries, timeout_seconds=seconds)), SURVEY)
 
@@ -137,7 +137,7 @@ def test_harm_stays_where_it_is_done(make, run, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(batch, "_say_once", lambda *_: None)
     began = time.monotonic()
     table = run(make(*HARMFUL, "fine", "after"))
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 40
     for name in ("fine", "after", "curve"):
         pd.testing.assert_series_equal(table[name], alone[name], check_exact=True)
     magnitudes = columns()["magpsf"]
@@ -148,7 +148,7 @@ def test_harm_stays_where_it_is_done(make, run, monkeypatch: pytest.MonkeyPatch)
         assert table[name][~there].isna().all(), name
     reasons = {text.partition(":")[0]: text for texts in table["science_errors"] if texts for text in texts}
     assert reasons.keys() == lost.keys()
-    assert reasons["sleeps"] == "sleeps: TimeIsUp: took longer than 0.1 s"
+    assert reasons["sleeps"] == "sleeps: TimeIsUp: took longer than 0.3 s"
     assert reasons["leaves"] == "leaves: SystemExit: 3"
     assert reasons["kills"] == "kills: Ended: ended its process: exit code 3"
     assert reasons["dies"] == "dies: Ended: ended its process: SIGABRT"
