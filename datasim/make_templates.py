@@ -10,14 +10,10 @@ Templates made with ``--avro`` are used by setting ``simulator.templates`` in th
 from __future__ import annotations
 
 import argparse
-import hashlib
 import io
 import os
-import subprocess
 import sys
 import tarfile
-import tempfile
-import zipfile
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -30,6 +26,7 @@ import pyarrow.parquet as pq
 from datasim import TEMPLATES
 from fink_broker.config import CHECKOUT
 from fink_broker.errors import FinkError, UsageError
+from fink_broker.infra import wheels
 
 WHEEL = "fink-science==3.13.3"
 WHEEL_SHA256 = "721422bd5dce6f7e746b559b2437c321e5cb9f2c60f33c1cc8323cc42f40b37b"
@@ -39,40 +36,6 @@ GCVS = CHECKOUT / "fink_broker" / "catalogues" / "shipped" / "gcvs.parquet"
 
 # The last column of the wheel's alerts was added by the broker that kept them; ZTF does not send it.
 NOT_FROM_ZTF = "timestamp"
-
-
-def fetch_wheel(folder: Path) -> Path:
-    """Download the wheel with pip into `folder`.
-
-    Raises
-    ------
-    FinkError
-        pip could not get it.
-    """
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", "--dest", str(folder), WHEEL]
-    try:
-        subprocess.run(command, check=True)
-    except subprocess.CalledProcessError as error:
-        raise FinkError(f"pip could not download {WHEEL}: is there a network? Else give the file with --wheel") from error
-    return next(folder.glob("*.whl"))
-
-
-def read_wheel(wheel: Path) -> zipfile.ZipFile:
-    """Open the wheel after checking its sha-256.
-
-    Raises
-    ------
-    FinkError
-        The file is missing or not the one that the templates come from.
-    """
-    try:
-        data = wheel.read_bytes()
-    except OSError as error:
-        raise FinkError(f"cannot read {wheel}: {error.strerror}") from error
-    found = hashlib.sha256(data).hexdigest()
-    if found != WHEEL_SHA256:
-        raise FinkError(f"{wheel} is not the wheel of {WHEEL}: sha-256 {found} instead of {WHEEL_SHA256}")
-    return zipfile.ZipFile(io.BytesIO(data))
 
 
 def templates_of(data: bytes) -> pa.Table:
@@ -169,11 +132,10 @@ def main(arguments: list[str] | None = None) -> int:
                 raise UsageError("--avro needs --out FILE")
             _report(options.out, table_of_packets(options.avro, options.limit))
             return 0
-        with tempfile.TemporaryDirectory() as folder:
-            wheel = read_wheel(options.wheel or fetch_wheel(Path(folder)))
-        _report(options.out or TEMPLATES, templates_of(wheel.read(ALERTS)))
-        if not options.out:
-            _report(GCVS, pq.read_table(io.BytesIO(wheel.read(CATALOGUE))).replace_schema_metadata(None))
+        with wheels.opened(WHEEL, WHEEL_SHA256, options.wheel) as wheel:
+            _report(options.out or TEMPLATES, templates_of(wheel.read(ALERTS)))
+            if not options.out:
+                _report(GCVS, pq.read_table(io.BytesIO(wheel.read(CATALOGUE))).replace_schema_metadata(None))
     except FinkError as error:
         print(f"make_templates: {error}", file=sys.stderr)
         return error.exit_code

@@ -10,7 +10,8 @@ import pytest
 from pyspark.sql import SparkSession
 
 from datasim import TEMPLATES
-from fink_broker.config import CHECKOUT, HBase, Kafka, KafkaServer, Settings
+from fink_broker.config import CHECKOUT, Settings
+from fink_broker.config.sections import HBase, Kafka, KafkaServer
 from fink_broker.infra import hbase, kafka, processes
 from fink_broker.infra.processes import Running
 from fink_broker.session import session

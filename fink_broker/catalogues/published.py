@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
-import subprocess
-import sys
 import tempfile
 import zipfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 
 from fink_broker.catalogues import read, store
-from fink_broker.errors import FinkError, UsageError
+from fink_broker.errors import UsageError
+from fink_broker.infra import wheels
 
 WHEEL = "fink-science==7.4.0"
 WHEEL_SHA256 = "63d9c98745aff219d1e382552aa215a731b6bdc36d0527c4eeb2e71835bfc781"
@@ -92,35 +88,13 @@ def install(home: Path, names: Sequence[str], wheel: Path | None = None) -> Iter
     for name in names:
         if name not in CATALOGUES:
             raise UsageError(f"'{name}' is not one of the published catalogues: {', '.join(CATALOGUES)}")
-    with _wheel(wheel) as archive:
+    with wheels.opened(WHEEL, WHEEL_SHA256, wheel) as archive:
         for name in names or CATALOGUES:
             one = CATALOGUES[name]
             rows = pa.concat_tables([_table(archive, file).select([one.ra, one.dec, *one.columns]) for file in one.files])
             found, _ = read.catalogue(rows, one.ra, one.dec, columns=one.columns)
             store.write(home, name, found, f"{one.about}; {WHEEL}")
             yield name
-
-
-@contextmanager
-def _wheel(given: Path | None) -> Iterator[zipfile.ZipFile]:
-    with tempfile.TemporaryDirectory() as folder:
-        wheel = given or _downloaded(Path(folder))
-        try:
-            data = wheel.read_bytes()
-        except OSError as error:
-            raise FinkError(f"cannot read {wheel}: {error.strerror}") from error
-        found = hashlib.sha256(data).hexdigest()
-        if found != WHEEL_SHA256:
-            raise FinkError(f"{wheel} is not the wheel of {WHEEL}: sha-256 {found} instead of {WHEEL_SHA256}")
-        yield zipfile.ZipFile(io.BytesIO(data))
-
-
-def _downloaded(folder: Path) -> Path:
-    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "download"]
-    command = [*pip, "--no-deps", "--only-binary=:all:", "--dest", str(folder), WHEEL]
-    if subprocess.run(command, check=False).returncode:
-        raise FinkError(f"pip could not download {WHEEL}: is there a network? Else give the file with --wheel")
-    return next(folder.glob("*.whl"))
 
 
 def _table(archive: zipfile.ZipFile, file: str) -> pa.Table:

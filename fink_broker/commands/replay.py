@@ -13,7 +13,7 @@ from fink_broker.config import Settings
 from fink_broker.connectors import replay
 from fink_broker.errors import FinkError
 from fink_broker.infra import processes
-from fink_broker.monitoring import counts
+from fink_broker.monitoring import reach
 
 _POLL_S = 0.5
 _TELL_S = 20.0
@@ -57,7 +57,7 @@ def _offered(number: int, running: bool) -> str:
 def _wait(settings: Settings) -> None:
     """Until stream2raw has committed all that was offered."""
     told = time.monotonic()
-    while left := counts.offered(settings) - counts.replayed(settings):
+    while left := reach.offered(settings) - reach.replayed(settings):
         if processes.find(settings, "stream2raw") is None:
             raise FinkError(f"stream2raw has ended before it took {left:,} messages: it will when it is started again")
         if time.monotonic() > told + _TELL_S:

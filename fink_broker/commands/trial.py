@@ -12,7 +12,8 @@ from pyspark.sql import DataFrame, SparkSession
 
 from datasim import TEMPLATES
 from fink_broker import surveys
-from fink_broker.config import ScienceModule, Settings
+from fink_broker.config import Settings
+from fink_broker.config.sections import ScienceModule
 from fink_broker.connectors import avro
 from fink_broker.errors import UsageError
 from fink_broker.science import registry

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from fink_broker.config import KafkaEnd, Settings
+from fink_broker.config import Settings
+from fink_broker.config.sections import KafkaEnd
 from fink_broker.errors import ConfigError
 
 _NOTHING = SecretStr("")

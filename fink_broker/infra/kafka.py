@@ -13,7 +13,8 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from fink_broker import config
-from fink_broker.config import KafkaEnd, Settings
+from fink_broker.config import Settings
+from fink_broker.config.sections import KafkaEnd
 from fink_broker.connectors import security
 from fink_broker.connectors.security import Connection
 from fink_broker.errors import ConfigError, FinkError, ServerUnavailable

@@ -6,7 +6,7 @@ After a crash between sink and commit log a batch runs again with no rows to rep
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -19,10 +19,9 @@ import pyarrow.compute as pc
 from fink_broker.config import Settings
 from fink_broker.connectors import backlog, ledger, parquet
 from fink_broker.connectors.parquet import File
-from fink_broker.connectors.ranges import Range, between
-from fink_broker.connectors.sparklog import entries, newest, offsets
+from fink_broker.connectors.sparklog import newest
 from fink_broker.errors import ConfigError
-from fink_broker.monitoring import gaps
+from fink_broker.monitoring import gaps, reach
 from fink_broker.monitoring.gaps import Gap
 from fink_broker.surveys import Survey, with_cuts
 
@@ -97,7 +96,7 @@ class Books:
         self._sources = (live, self.beside)
         self.raw_files = [*self.beside, *live]
         # Left to the backlog's query and not in its folder yet; how far the live query has come that left it.
-        self.to_come = left(settings, batch)
+        self.to_come = reach.left(settings, batch)
         self._taken_batch = backlog.taken(settings.backlog, self._raw_batch)
 
     def of_night(self, files: Iterable[File]) -> list[File]:
@@ -139,7 +138,7 @@ class Books:
     def read(self) -> list[File]:
         """Files of sound raw alerts that raw2science has read."""
         sources, checkpoint = range(len(self._sources)), self.settings.checkpoint("raw2science")
-        return [file for source in sources for file in _taken(list(self.sound), checkpoint, self._science_batch, source)]
+        return [file for source in sources for file in reach.taken(list(self.sound), checkpoint, self._science_batch, source)]
 
     @cached_property
     def elsewhere(self) -> np.ndarray:
@@ -156,7 +155,7 @@ class Books:
         checkpoint, found = self.settings.checkpoint("raw2science"), list[File]()
         for source, (files, entered) in enumerate(zip(self._sources, self._entered, strict=True)):
             try:
-                start, end = (_reached(checkpoint, number, source) for number in (batch - 1, batch))
+                start, end = (reach.position(checkpoint, number, source) for number in (batch - 1, batch))
             except FileNotFoundError:
                 return []
             found += [file for file in files if file.partition["status"] == "ok" and start < entered.get(file.path, -1) <= end]
@@ -165,7 +164,7 @@ class Books:
     @cached_property
     def _entered(self) -> list[dict[Path, int]]:
         """Where in the logs of what raw2science reads each file is."""
-        return [_entries(self.settings.checkpoint("raw2science"), source) for source in range(len(self._sources))]
+        return [reach.positions(self.settings.checkpoint("raw2science"), source) for source in range(len(self._sources))]
 
     @cached_property
     def gaps(self) -> list[Gap]:
@@ -202,7 +201,7 @@ class Books:
 
     def sent_again(self, columns: Sequence[str]) -> Iterable[pa.Table]:
         """Rejected messages that were offered again and that stream2raw has taken, see `replayed`."""
-        return _sent_again(self.settings, columns, self._raw_batch)
+        return reach.sent_again(self.settings, columns, self._raw_batch)
 
     def _intake(self) -> Counts:
         """Of one night, what was taken in is not known from Kafka's offsets, and is what lies there; see `nights`."""
@@ -214,7 +213,7 @@ class Books:
         if self.night:
             return Counts(given + reasons.total(), given, dict(reasons))
         further = _further([*self.sound.values(), *self.rejected.values()])
-        messages = _messages(self.settings.checkpoint("stream2raw"), self._taken_batch, self.gaps)
+        messages = reach.messages(self.settings.checkpoint("stream2raw"), self._taken_batch, self.gaps)
         messages -= sum(one.size for one in self.to_come)
         return Counts(messages + further, given, dict(reasons), lost=gaps.total(self.gaps, "lost"))
 
@@ -236,14 +235,14 @@ class Books:
     def _mirror(self) -> Counts:
         """A batch is committed when all its messages were acknowledged. How far it is behind only Kafka knows."""
         checkpoint = self.settings.checkpoint("mirror")
-        taken = _messages(checkpoint, newest(checkpoint / "commits"))
+        taken = reach.messages(checkpoint, newest(checkpoint / "commits"))
         return Counts(taken, taken)
 
     def _reader(self, service: str) -> Counts:
         """Of a service that reads science alerts and writes to a server: distribution, archive, one's own; none if it reads else."""
         checkpoint = self.settings.checkpoint(service)
         rows = {file: table.num_rows for file, table in self.science.items()}
-        taken = sum(rows[file] for file in _taken(list(rows), checkpoint, newest(checkpoint / "commits")))
+        taken = sum(rows[file] for file in reach.taken(list(rows), checkpoint, newest(checkpoint / "commits")))
         return Counts(taken, taken, lag=sum(rows.values()) - taken)
 
 
@@ -268,52 +267,3 @@ def _first_cut(table: pa.Table, survey: Survey) -> Any:
     for name, cut in reversed(list(survey.quality.items())):
         found = pc.if_else(cut.holds(table), found, pa.scalar(name))
     return found
-
-
-def offered(settings: Settings) -> int:
-    """Rejected messages that were offered to stream2raw again."""
-    return sum(File(0, file).rows for file in settings.replay.glob("*.parquet"))
-
-
-def replayed(settings: Settings) -> int:
-    """Of those, the ones that it has taken."""
-    return sum(table.num_rows for table in _sent_again(settings, ["reason"], newest(settings.raw / parquet.LOG)))
-
-
-def _sent_again(settings: Settings, columns: Sequence[str], batch: int) -> Iterator[pa.Table]:
-    files = [File(0, file) for file in settings.replay.glob("*.parquet")]
-    yield from parquet.read(_taken(files, settings.checkpoint("stream2raw"), batch, source=1), columns)
-
-
-def left(settings: Settings, batch: int) -> list[Range]:
-    """What was left to the backlog's query and it has not taken in with a batch."""
-    pieces = [File(0, file) for file in backlog.pieces(settings.backlog)]
-    taken = set(_taken(pieces, settings.checkpoint("backlog"), batch))
-    return [one for file in pieces if file not in taken for one in backlog.read(file.path)]
-
-
-def _messages(checkpoint: Path, batch: int, found: Sequence[Gap] = ()) -> int:
-    """Messages between the offsets a query began with and those of a batch; of those that gave none, what is known (`gaps`)."""
-    if batch < 0:
-        return 0
-    first = gaps.began(checkpoint)
-    read = sum(place.until - gaps.start(place, first, found) for place in between({}, offsets(checkpoint, batch)))
-    return read + gaps.total(found, "gone") - gaps.total(found, "none")
-
-
-def _taken(files: Sequence[File], checkpoint: Path, batch: int, source: int = 0) -> list[File]:
-    """Those of the files that a query on a folder (one of its sources) has read up to a batch."""
-    reached = _reached(checkpoint, batch, source)
-    entered = _entries(checkpoint, source) if reached >= 0 else {}
-    return [file for file in files if entered.get(file.path, reached + 1) <= reached]
-
-
-def _reached(checkpoint: Path, batch: int, source: int = 0) -> int:
-    """Up to where in its log a query on a folder has come with a batch; -1 for nothing."""
-    # A service of one's own may read something else than a folder: of that nothing is known here.
-    end = offsets(checkpoint, batch, source) if batch >= 0 else None
-    return int(end.get("logOffset", -1)) if isinstance(end, dict) else -1
-
-
-def _entries(checkpoint: Path, source: int = 0) -> dict[Path, int]:
-    return {parquet.local_path(entry["path"]): number for number, entry in entries(checkpoint / "sources" / str(source))}

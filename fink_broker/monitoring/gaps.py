@@ -91,14 +91,14 @@ def check(settings: Settings, connection: Connection, query: StreamingQuery | No
     # Each report is a question to the JVM: as a rule there is one batch since the last look.
     reports: list[Any] = [] if query is None else [query.lastProgress] if done == last + 1 else query.recentProgress
     rows = {one["batchId"]: one["sources"][0]["numInputRows"] for one in reports if one}
-    files = [file for file in parquet.committed(settings.raw) if file.batch > last]
     try:
         for batch in range(last + 1, done + 1):
             ranges, gone = _read(settings, batch)
             ranges = [] if passed_over else ranges
             expected = sum(one.size for one in ranges)
             if gone or rows.get(batch, 0) != expected:
-                note(settings, connection, f"{_LIVE}-{batch}", ranges, [file for file in files if file.batch == batch], gone=gone)
+                files = [file for file in parquet.committed(settings.raw) if file.batch == batch]
+                note(settings, connection, f"{_LIVE}-{batch}", ranges, files, gone=gone)
     except (KafkaException, ServerUnavailable) as error:
         log.warning("cannot look for what is gone from Kafka now: %s", error)
         return

@@ -13,6 +13,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from fink_broker.science.sphere import unit_vectors
+
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
@@ -71,9 +73,7 @@ def tracklets(ra: Floats, dec: Floats) -> NDArray[np.int64]:
     tracks = np.full(len(ra), -1)
     if len(ra) < _FEWEST:
         return tracks
-    ra, dec = np.radians(ra), np.radians(dec)
-    points = np.column_stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)])
-    found = 0
+    points, found = unit_vectors(ra, dec), 0
     for candidate in _along_circles(points):
         # Most of it belongs to a longer one already.
         if np.sum(candidate & (tracks < 0)) < _FEWEST:

@@ -14,7 +14,7 @@ from pyspark.sql.streaming.query import StreamingQuery
 from fink_broker.connectors import backlog, filesink, parquet, ranges
 from fink_broker.connectors.ranges import Range
 from fink_broker.connectors.sparklog import newest
-from fink_broker.monitoring import counts, gaps
+from fink_broker.monitoring import gaps, reach
 from fink_broker.services import stream2raw, telescope
 from fink_broker.services.context import Context
 
@@ -25,7 +25,7 @@ _POOL = "spark.scheduler.pool"
 
 def wanted(context: Context) -> bool:
     """Whether something was left."""
-    return bool(counts.left(context.settings, newest(context.settings.raw_backlog / parquet.LOG)))
+    return bool(reach.left(context.settings, newest(context.settings.raw_backlog / parquet.LOG)))
 
 
 def start(context: Context) -> StreamingQuery:

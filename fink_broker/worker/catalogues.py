@@ -17,6 +17,7 @@ import pandas as pd
 
 from fink_broker.plugins import load_module
 from fink_broker.science.module import Module
+from fink_broker.science.sphere import unit_vectors
 
 POSITION = ("ra", "dec")
 _ARCSEC = np.pi / 180 / 3600
@@ -29,7 +30,7 @@ def around(module: Module, rows: Mapping[str, pd.Series]) -> Iterator[None]:
         yield
         return
     source = load_module(module.reference.source)
-    position = _unit_vectors(*(rows[name].to_numpy(float) for name in POSITION))
+    position = unit_vectors(*(rows[name].to_numpy(float) for name in POSITION))
     near: dict[str, Any] = {name: _near(getattr(source, name), position, radius) for name, radius in module.catalogues.items()}
     with mock.patch.multiple(source, **near):
         yield
@@ -55,9 +56,4 @@ def _catalogue(read: Callable[..., Any], args: tuple[Any, ...]) -> Any:
 
     whole = read(*args)
     ra, dec = (part.to_numpy(float) for part in whole[:2])
-    return whole, cKDTree(_unit_vectors(ra, dec), leafsize=64, compact_nodes=False, balanced_tree=False)
-
-
-def _unit_vectors(ra: np.ndarray[Any, Any], dec: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    ra, dec = np.radians(ra), np.radians(dec)
-    return np.column_stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)])
+    return whole, cKDTree(unit_vectors(ra, dec), leafsize=64, compact_nodes=False, balanced_tree=False)

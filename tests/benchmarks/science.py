@@ -23,7 +23,8 @@ from fink_broker import config, surveys
 from fink_broker.commands import trial
 from fink_broker.commands.bench import Figure, Report
 from fink_broker.commands.progress import Progress
-from fink_broker.config import CHECKOUT, Raw2science, Science, Settings
+from fink_broker.config import CHECKOUT, Settings
+from fink_broker.config.sections import Raw2science, Science
 from fink_broker.connectors import parquet
 from fink_broker.errors import FinkError
 from fink_broker.infra import environments, processes

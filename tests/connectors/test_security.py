@@ -11,7 +11,8 @@ import pytest
 from pydantic import SecretStr
 from pyspark.sql import SparkSession
 
-from fink_broker.config import KafkaInput, Settings
+from fink_broker.config import Settings
+from fink_broker.config.sections import KafkaInput
 from fink_broker.connectors.security import REDACTED, Connection, connection
 from fink_broker.errors import ConfigError
 from fink_broker.infra import java

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from fink_broker.config import HBase, KafkaEnd, Settings
+from fink_broker.config import Settings
+from fink_broker.config.sections import HBase, KafkaEnd
 from fink_broker.errors import ConfigError, ServerUnavailable
 from fink_broker.infra import hbase, java, kafka, registry
 from fink_broker.infra.servers import SERVERS

@@ -12,7 +12,8 @@ from pyspark.sql import functions as F
 
 from datasim import TEMPLATES
 from fink_broker import surveys
-from fink_broker.config import HBase, Settings, Wait
+from fink_broker.config import Settings
+from fink_broker.config.sections import HBase, Wait
 from fink_broker.connectors import parquet
 from fink_broker.connectors.hbase import Client, Place, Row, wait_for
 from fink_broker.errors import ServerUnavailable

@@ -20,7 +20,7 @@ from fink_broker.connectors import backlog, parquet, replay
 from fink_broker.connectors.sparklog import newest
 from fink_broker.errors import FinkError
 from fink_broker.infra.processes import Running
-from fink_broker.monitoring import counts
+from fink_broker.monitoring import reach
 from fink_broker.services import backlog as backlog_query
 from fink_broker.services import handover, merge, registry, runner, stream2raw
 from fink_broker.services.context import Context, RunOptions
@@ -38,7 +38,7 @@ NIGHTS = {0: "20251231", 1: "20260101", 2: "20260102"}
 
 def waiting(settings: Settings) -> int:
     """Messages that were left to the backlog's query and that it has not taken in yet."""
-    return sum(one.size for one in counts.left(settings, newest(settings.raw_backlog / parquet.LOG)))
+    return sum(one.size for one in reach.left(settings, newest(settings.raw_backlog / parquet.LOG)))
 
 
 class KillError(Exception):

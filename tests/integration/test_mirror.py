@@ -9,7 +9,8 @@ from confluent_kafka import Message, Producer
 from pyspark.sql import SparkSession
 
 from fink_broker import surveys
-from fink_broker.config import Kafka, KafkaInput, Mirror, Settings, Wait
+from fink_broker.config import Settings
+from fink_broker.config.sections import Kafka, KafkaInput, Mirror, Wait
 from fink_broker.connectors import kafka
 from fink_broker.connectors.security import Connection
 from fink_broker.errors import ConfigError

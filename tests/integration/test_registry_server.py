@@ -16,7 +16,8 @@ import fastavro
 import psutil
 import pytest
 
-from fink_broker.config import SchemaRegistry, Settings
+from fink_broker.config import Settings
+from fink_broker.config.sections import SchemaRegistry
 from fink_broker.connectors import schemas
 from fink_broker.errors import ServerUnavailable
 from fink_broker.infra import processes, registry

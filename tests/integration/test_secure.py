@@ -18,7 +18,8 @@ from confluent_kafka import Consumer
 from pydantic import SecretStr
 from pyspark.sql import SparkSession
 
-from fink_broker.config import KafkaEnd, Settings
+from fink_broker.config import Settings
+from fink_broker.config.sections import KafkaEnd
 from fink_broker.connectors import kafka as client
 from fink_broker.connectors import parquet
 from fink_broker.connectors.security import Connection

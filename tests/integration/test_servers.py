@@ -14,7 +14,8 @@ import pytest
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from fink_broker.config import HBase, Kafka, KafkaEnd, KafkaServer, SchemaRegistry, Settings
+from fink_broker.config import Settings
+from fink_broker.config.sections import HBase, Kafka, KafkaEnd, KafkaServer, SchemaRegistry
 from fink_broker.connectors.security import Connection
 from fink_broker.errors import FinkError, ServerUnavailable
 from fink_broker.infra import hbase, kafka, processes

@@ -12,7 +12,8 @@ import pyarrow as pa
 import pytest
 
 from fink_broker.catalogues import read, store
-from fink_broker.config import Raw2science, Settings
+from fink_broker.config import Settings
+from fink_broker.config.sections import Raw2science
 from fink_broker.errors import ConfigError
 from fink_broker.science import ztf as own
 from fink_broker.science.registry import active

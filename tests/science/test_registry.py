@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from fink_broker import __version__
-from fink_broker.config import CHECKOUT, Raw2science, Science, ScienceModule, Settings
+from fink_broker.config import CHECKOUT, Settings
+from fink_broker.config.sections import Raw2science, Science, ScienceModule
 from fink_broker.errors import ConfigError
 from fink_broker.infra import environments
 from fink_broker.plugins import Reference

@@ -14,7 +14,8 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from fink_broker.config import Raw2science, Science, ScienceModule, Settings
+from fink_broker.config import Settings
+from fink_broker.config.sections import Raw2science, Science, ScienceModule
 from fink_broker.science.module import Module
 from fink_broker.science.registry import active
 from fink_broker.surveys import get

@@ -10,7 +10,8 @@ import fastavro
 import pytest
 from pyspark.sql import functions as F
 
-from fink_broker.config import Distribution, Kafka, KafkaOutput, Plugin, Settings
+from fink_broker.config import Settings
+from fink_broker.config.sections import Distribution, Kafka, KafkaOutput, Plugin
 from fink_broker.connectors import kafka
 from fink_broker.filters import Filter, active
 from fink_broker.services import distribution

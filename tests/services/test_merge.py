@@ -9,7 +9,8 @@ from pyspark.sql import DataFrame, SparkSession
 
 from fink_broker import surveys
 from fink_broker.commands import merge as command
-from fink_broker.config import Archive, Settings
+from fink_broker.config import Settings
+from fink_broker.config.sections import Archive
 from fink_broker.connectors.ledger import Ledger
 from fink_broker.connectors.parquet import committed
 from fink_broker.errors import SumsDoNotMeet, UsageError

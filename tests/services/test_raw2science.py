@@ -6,7 +6,8 @@ import pytest
 
 from datasim.packet import container, writer_schema
 from fink_broker import __version__
-from fink_broker.config import Raw2science, Settings
+from fink_broker.config import Settings
+from fink_broker.config.sections import Raw2science
 from fink_broker.science.registry import active
 from fink_broker.services import raw2science, stream2raw
 from fink_broker.services.context import Context

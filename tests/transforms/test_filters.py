@@ -8,7 +8,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from fink_broker.config import Distribution, Plugin, Settings
+from fink_broker.config import Settings
+from fink_broker.config.sections import Distribution, Plugin
 from fink_broker.errors import ConfigError
 from fink_broker.filters import Filter, active
 from fink_broker.filters import ztf as own

@@ -14,7 +14,8 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from fink_broker.config import Raw2science, Science, ScienceModule, Settings
+from fink_broker.config import Settings
+from fink_broker.config.sections import Raw2science, Science, ScienceModule
 from fink_broker.science.module import Module
 from fink_broker.science.registry import active
 from fink_broker.surveys import get
@@ -306,16 +307,3 @@ def test_the_stars_around_a_batch_give_the_same_matches_as_all(tmp_path: Path):
 
     # Once for all of the small batches and the large one; the plain way once more.
     assert len(load_module(str(file)).READ) == 2
-
-
-def test_stacking_one_thing_many_times_is_numpys_stack():
-    from fink_broker.worker.loading import remembered
-
-    one, other = pd.Series([1.5, np.nan, 3.0]), pd.Series([1, 2, 3])
-    cases: list[tuple[list[Any], dict[str, int]]] = [([one] * 5, {}), ([one, other], {}), ([one] * 5, {"axis": 1}), ([one], {})]
-    for arrays, options in cases:
-        expected = np.stack(arrays, **options)
-        with remembered():
-            found = np.stack(arrays, **options)
-        np.testing.assert_array_equal(found, expected)
-        assert (found.dtype, found.flags.c_contiguous, found.flags.writeable) == (expected.dtype, expected.flags.c_contiguous, True)

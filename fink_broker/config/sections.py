@@ -1,0 +1,266 @@
+"""The sections of the configuration: every key with its type and default."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+Seconds = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    """A part of the configuration; unknown keys are errors, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class KafkaEnd(Section):
+    """One Kafka cluster: where it is and how to log in; files are PEM."""
+
+    section: ClassVar[str] = "kafka"
+
+    servers: str = "local"
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    sasl_mechanism: Literal["SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+    username: str = ""
+    password: SecretStr = SecretStr("")
+    password_file: Path | None = None
+    ca_file: Path | None = None
+    certificate_file: Path | None = None
+    key_file: Path | None = None
+    key_password: SecretStr = SecretStr("")
+    key_password_file: Path | None = None
+
+    @model_validator(mode="after")
+    def _log_in_is_complete(self) -> Self:
+        """Whatever is not given for the embedded Kafka comes from its own files."""
+        given = bool(self.password.get_secret_value() or self.password_file)
+        needed = bool(self.username) or self.servers != "local"
+        if self.security_protocol.startswith("SASL") and needed and not (self.username and given):
+            variable = f"FINK_{self.section.upper().replace('.', '__')}__PASSWORD"
+            raise ValueError(f"{self.security_protocol} needs username, and password_file or the environment variable {variable}")
+        if (self.certificate_file is None) != (self.key_file is None):
+            raise ValueError("certificate_file and key_file go together")
+        return self
+
+
+class KafkaInput(KafkaEnd):
+    """The telescope's Kafka."""
+
+    section: ClassVar[str] = "kafka.input"
+
+    topics: str = "ztf_.*"
+    form: Literal["", "container", "confluent", "schemaless"] = ""
+    schemas: str = "local"
+    starting_offsets: Literal["earliest", "latest"] = "earliest"
+
+
+class KafkaOutput(KafkaEnd):
+    """The Kafka that users read their topics from."""
+
+    section: ClassVar[str] = "kafka.output"
+
+    partitions: Count = 2
+
+
+class KafkaServer(Section):
+    """The embedded Kafka (``fink start kafka``)."""
+
+    port: Port = 9092
+    heap: str = "512m"
+    secure: bool = False
+    username: Annotated[str, Field(min_length=1)] = "fink"
+    password: SecretStr = SecretStr("")
+    password_file: Path | None = None
+
+
+class Kafka(Section):
+    """Kafka in, Kafka out, and the embedded one."""
+
+    input: KafkaInput = KafkaInput()
+    output: KafkaOutput = KafkaOutput()
+    embedded: KafkaServer = KafkaServer()
+
+    @property
+    def simulated(self) -> KafkaEnd:
+        """The end that the simulator sends to: the embedded Kafka, in the way that the input reads it if it does."""
+        return self.input if self.input.servers == "local" else KafkaEnd()
+
+
+class HBase(Section):
+    """The HBase tables and the embedded server."""
+
+    thrift: str = "local"
+    port: Port = 9090
+    heap: str = "768m"
+    table_prefix: str = ""
+    batch_cells: Count = 20_000
+
+
+class SchemaRegistry(Section):
+    """The embedded schema registry (``fink start registry``)."""
+
+    port: Port = 8081
+    heap: str = "256m"
+
+
+class Spark(Section):
+    """The Spark application of the services."""
+
+    master: str = "local[4,4]"
+    driver_memory: str = "2g"
+    shuffle_partitions: Count = 2
+    java_options: str = (
+        "-XX:+UseSerialGC -XX:Tier4InvocationThreshold=50000 -XX:Tier4MinInvocationThreshold=6000 "
+        "-XX:Tier4CompileThreshold=150000 -XX:Tier4BackEdgeThreshold=400000 -XX:-DontCompileHugeMethods"
+    )
+    conf: dict[str, str] = {}
+
+
+class Wait(Section):
+    """How long to wait for a server that is not there."""
+
+    seconds: Seconds = 300.0
+
+
+class Stream2raw(Section):
+    """Kafka to Parquet raw."""
+
+    trigger_seconds: Seconds = 5.0
+    max_alerts_per_trigger: Count = 5_000
+    max_message_bytes: Count = 16_000_000
+    writers: Count = 2
+    catch_up: Literal["oldest", "both"] = "oldest"
+
+
+class Mirror(KafkaEnd):
+    """The telescope's messages on to another Kafka."""
+
+    section: ClassVar[str] = "mirror"
+
+    topics: str = ""
+    prefix: str = ""
+    trigger_seconds: Seconds = 5.0
+    max_messages_per_trigger: Count = 5_000
+
+
+class Raw2science(Section):
+    """Parquet raw to Parquet science."""
+
+    trigger_seconds: Seconds = 5.0
+    max_files_per_trigger: Count = 100
+    backlog_files_per_trigger: Count = 4
+    modules: list[str] = ["gcvs", "nalerthist", "first_detection"]
+    cuts: dict[str, str] | None = None
+    repeats_horizon: str = "2 days"
+
+
+class Distribution(Section):
+    """Parquet science to users' topics."""
+
+    trigger_seconds: Seconds = 5.0
+    max_files_per_trigger: Count = 100
+    filters: list[str] = ["bright", "new_transients", "rising", "known_variables", "solar_system"]
+
+
+class Archive(Section):
+    """Parquet science to HBase, and the nightly merge."""
+
+    trigger_seconds: Seconds = 5.0
+    max_files_per_trigger: Count = 100
+    file_mb: Count = 128
+    retention_days: Count = 14
+
+
+class Simulator(Section):
+    """The simulated night."""
+
+    topic: str = "ztf-stream-sim"
+    templates: Path = Path("datasim/templates.parquet")
+    alerts: Count = 300
+    burst: Count = 100
+    cadence_seconds: Annotated[float, Field(ge=0)] = 2.0
+    schema_version: str = "4.02"
+    seed: int = 1
+
+
+class OwnService(Section):
+    """A service of one's own: ``start(context) -> StreamingQuery`` in one file."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")]
+    file: Path
+    description: str = ""
+
+
+class ScienceModule(Section):
+    """A science module: a function, what it gets and what it gives. With the name of a known one: what is to be different of it.
+
+    Attributes
+    ----------
+    function : str
+        ``package.module:function``, ``file.py:function``, or only the file where the function is called as the module is.
+    columns : list of str, optional
+        Columns (or SQL on the alert's columns) in the order of the function's arguments; default: the arguments' names.
+    constants : dict
+        Further arguments, by name.
+    outputs : dict
+        Column to Spark SQL type; default: what the function itself declares. A column whose name begins with ``_`` is for other
+        modules only.
+    pick : dict
+        Column to the key of the map, or name of the field, that it is of what the function returns; ``*`` is all of it.
+    on : bool
+        Whether it runs.
+    timeout_seconds : float, optional
+        For one batch; default: that of ``[science]``.
+    batch : int, optional
+        Alerts that one call takes at most.
+    isolate : bool
+        Run it in a process of its own.
+    remote : bool
+        It asks a server in the network.
+    away : str, optional
+        What it returns for an alert while that server is away.
+    keep_hours : float
+        How long its answer for an object is kept, and the server not asked again.
+    catalogues : dict
+        Functions in its source that read a whole catalogue and return positions (degrees) and more, to the radius in arcsec within which
+        it looks for matches: they are given the stars around the batch's alerts only.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*(\.[a-z0-9_]+)?$")]
+    function: str = ""
+    columns: list[str] | None = None
+    constants: dict[str, Any] = {}
+    outputs: dict[str, str] = {}
+    pick: dict[str, str] = {}
+    on: bool = True
+    timeout_seconds: Seconds | None = None
+    batch: Count | None = None
+    isolate: bool = False
+    remote: bool = False
+    away: str | None = None
+    keep_hours: Annotated[float, Field(ge=0)] = 0.0
+    catalogues: dict[str, Seconds] = {}
+
+
+class Science(Section):
+    """Science modules, and how they run."""
+
+    environment: Annotated[str, Field(pattern=r"^[a-z0-9_-]*$")] = ""
+    offline: bool = False
+    timeout_seconds: Seconds = 60.0
+    worker_memory_mb: Count = 3_000
+    modules: list[ScienceModule] = []
+
+
+class Plugin(Section):
+    """A filter of one's own: a function in a file, or one SQL expression."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+    file: Path | None = None
+    function: str | None = None
+    sql: str | None = None

@@ -1,0 +1,120 @@
+"""The whole configuration, and where things lie by it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pydantic import ConfigDict, Field
+
+from fink_broker.config.sections import (
+    Archive,
+    Distribution,
+    HBase,
+    Kafka,
+    Mirror,
+    OwnService,
+    Plugin,
+    Raw2science,
+    SchemaRegistry,
+    Science,
+    Section,
+    Simulator,
+    Spark,
+    Stream2raw,
+    Wait,
+)
+
+CHECKOUT = Path(os.environ.get("FINK_HOME") or Path(__file__).resolve().parents[2])
+
+
+class Settings(Section):
+    """The whole configuration.
+
+    Attributes
+    ----------
+    home : Path
+        The one folder that this broker writes to; relative paths are below the checkout.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, serialize_by_alias=True)
+
+    home: Path = Path("var")
+    survey: str = "ztf"
+    kafka: Kafka = Kafka()
+    hbase: HBase = HBase()
+    registry: SchemaRegistry = SchemaRegistry()
+    spark: Spark = Spark()
+    wait: Wait = Wait()
+    stream2raw: Stream2raw = Stream2raw()
+    raw2science: Raw2science = Raw2science()
+    distribution: Distribution = Distribution()
+    archive: Archive = Archive()
+    mirror: Mirror = Mirror()
+    simulator: Simulator = Simulator()
+    # In the file `[science]`; the name is that of the folder below.
+    science_section: Science = Field(default=Science(), alias="science")
+    services: list[OwnService] = Field(default=[])
+    filters: list[Plugin] = Field(default=[])
+
+    def below_checkout(self, path: Path) -> Path:
+        """The path itself if absolute, else below the checkout."""
+        return path if path.is_absolute() else CHECKOUT / path
+
+    @property
+    def root(self) -> Path:
+        """The absolute form of ``home``."""
+        return self.below_checkout(self.home.expanduser())
+
+    @property
+    def raw(self) -> Path:
+        """Folder of the raw alerts (root of the file sink)."""
+        return self.root / "data" / "raw"
+
+    @property
+    def raw_backlog(self) -> Path:
+        """Folder of the raw alerts of a backlog (root of a file sink of its own)."""
+        return self.root / "data" / "raw_backlog"
+
+    @property
+    def raws(self) -> tuple[Path, Path]:
+        """All folders with raw alerts; what is replayed comes to the last."""
+        return self.raw_backlog, self.raw
+
+    @property
+    def backlog(self) -> Path:
+        """Folder of the notes which offsets have been left to the backlog's query."""
+        return self.root / "data" / "backlog"
+
+    @property
+    def gaps(self) -> Path:
+        """Folder of the notes which of Kafka's offsets gave no message."""
+        return self.root / "data" / "gaps"
+
+    @property
+    def replay(self) -> Path:
+        """Folder of the rejected messages that are to go through again."""
+        return self.root / "data" / "replay"
+
+    @property
+    def science(self) -> Path:
+        """Folder of the science alerts (root of the file sink)."""
+        return self.root / "data" / "science"
+
+    @property
+    def archive_folder(self) -> Path:
+        """Folder of the nightly Parquet archive."""
+        return self.root / "data" / "archive"
+
+    def checkpoint(self, service: str) -> Path:
+        """Checkpoint folder of a service."""
+        return self.root / "checkpoints" / service
+
+    def log(self, name: str) -> Path:
+        """Log file of a service or server."""
+        return self.root / "log" / f"{name}.log"
+
+    @property
+    def run(self) -> Path:
+        """Folder of the pid files."""
+        return self.root / "run"
