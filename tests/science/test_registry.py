@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -155,7 +156,9 @@ def environment(tmp_path: Path) -> Settings:
         "row = udf(lambda x: x, IntegerType())\n"
     )
     python = bin_ / "python"
-    python.write_text(f'#!/bin/sh\necho once >>"{tmp_path}/started"\nPYTHONPATH="$PYTHONPATH:{packages}" exec {sys.executable} "$@"\n')
+    python.write_text(
+        f'#!/bin/sh\necho once >>"{tmp_path}/started"\nPYTHONPATH="$PYTHONPATH:{packages}" exec {shlex.quote(sys.executable)} "$@"\n'
+    )
     python.chmod(0o755)
     entries = [{"name": "a", "function": "elsewhere:batch"}, {"name": "b", "function": "elsewhere:row", "columns": ["fid"]}]
     return settings(*entries, environment="tiny").model_copy(update={"home": tmp_path})
