@@ -116,7 +116,7 @@ class Spark(Section):
     shuffle_partitions: Count = 2
     java_options: str = (
         "-XX:+UseSerialGC -XX:Tier4InvocationThreshold=50000 -XX:Tier4MinInvocationThreshold=6000 "
-        "-XX:Tier4CompileThreshold=150000 -XX:Tier4BackEdgeThreshold=400000 -XX:-DontCompileHugeMethods"
+        "-XX:Tier4CompileThreshold=150000 -XX:Tier4BackEdgeThreshold=400000 -XX:-DontCompileHugeMethods -XX:-UseOnStackReplacement"
     )
     conf: dict[str, str] = {}
 

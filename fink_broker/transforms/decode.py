@@ -136,7 +136,8 @@ def _reason(codec: Codec, checks: Mapping[str, str], schema: StructType, fields:
     }
     # The first that is not met. One flat expression: of a chain Spark's optimizer would look at each link anew for every batch.
     first = F.array_position(F.array(*conditions.values()), F.lit(False))
-    failed = F.elt(F.when(first > 0, first.cast("int")), *map(F.lit, conditions))
+    # All of it would be in the code twice if it were named twice: where all are met the place is 0, and the text none.
+    failed = F.elt(first.cast("int") + 1, F.lit(None).cast("string"), *map(F.lit, conditions))
     if not codec.slow:
         return F.coalesce(F.col("fault"), failed)
     # An alert of a schema that says more: before it is taken in, the broker has to learn what.

@@ -182,9 +182,14 @@ def varint_length() -> Column:
 
 def is_fast() -> Column:
     """Whether the container says of itself what was supposed: one record, of that size, the same sync marker at its end."""
-    head, varint, size = F.col("head"), F.col("varint"), F.col("size")
-    digits = [F.shiftright(size * 2, 7 * i).bitwiseAND(0x7F) + F.when(varint > i + 1, 0x80).otherwise(0) for i in range(4)]
-    said = F.hex(F.substring("value", head + SYNC + 1, varint + 1))
-    expected = F.concat(F.lit("02"), *[F.when(varint > i, F.lpad(F.hex(digit), 2, "0")).otherwise("") for i, digit in enumerate(digits)])
+    head, varint, size = F.col("head"), F.col("varint"), F.col("size").cast("long")
+    # As numbers: one byte for how many records there are (zigzag, so 2), then the size, seven bits a byte, the lowest first; all
+    # but its last byte have the highest bit set. Shifted to the left, as if it had four bytes.
+    said = F.conv(F.hex(F.substring("value", head + SYNC + 1, varint + 1)), 16, 10).cast("long")
+    missing = (4 - varint) * 8
+    digits = [F.expr(f"shiftleft(shiftright(2L * size, {7 * i}) & 127L, {24 - 8 * i})") for i in range(4)]
+    more = F.expr(f"shiftleft(shiftright({0x80808080}L, 40 - 8 * varint), 40 - 8 * varint)")
+    expected = reduce(Column.__add__, digits, F.lit(2 << 32) + more)
     sync = F.substring("value", head + 1, F.lit(SYNC)) == F.substring("value", F.lit(-SYNC), F.lit(SYNC))
-    return F.col("fault").isNull() & F.coalesce(sync & (said == expected) & (size > 0), F.lit(False))
+    same = F.call_function("shiftleft", said, missing) == expected
+    return F.col("fault").isNull() & F.coalesce(sync & same & (size > 0), F.lit(False))
