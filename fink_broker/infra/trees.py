@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import psutil
 
 _KILL_S = 10.0
+# A process that is this young may not have begun its own program yet, and still have all memory of its parent.
+_NEW_S = 0.2
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,8 @@ def tree_usage(pid: int) -> Usage:
     for process in members(root):
         with contextlib.suppress(psutil.NoSuchProcess):
             cpu_s += sum(process.cpu_times()[:4])  # user, system, and both of the children that have ended
-            rss += process.memory_info().rss
+            if process == root or time.time() - process.create_time() > _NEW_S:
+                rss += process.memory_info().rss
     return Usage(cpu_s, rss)
 
 
