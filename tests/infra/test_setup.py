@@ -240,7 +240,7 @@ class Machine:
                 file.touch()
         elif what == "ivy":
             self._ivy(command)
-        elif what not in ("compileall",):
+        elif what not in ("compileall", "rehearsal"):
             self.installed[what] = Path(command[-1]).read_text()
         return 0
 
@@ -248,6 +248,8 @@ class Machine:
     def _name(command: list[str]) -> str:
         if "org.apache.ivy.Main" in command:
             return "ivy"
+        if command[-1] == "fink_broker.services.rehearsal":
+            return "rehearsal"
         return f"pip {Path(command[-1]).stem}" if command[2] == "pip" else command[2]
 
 
@@ -256,7 +258,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     return Machine(tmp_path, monkeypatch)
 
 
-ALL = ["compileall", *["ivy"] * 4, "pip packages", "pip pyspark", "venv"]
+ALL = ["compileall", *["ivy"] * 4, "pip packages", "pip pyspark", "rehearsal", "venv"]
 
 
 def test_a_set_up_is_made_once(machine: Machine) -> None:
@@ -286,8 +288,8 @@ def test_all_at_once_with_those_of_the_tests(machine: Machine) -> None:
     ("fails", "still_to_do"),
     [
         ("venv", ALL),
-        ("pip pyspark", ["ivy", "ivy", "ivy", "ivy", "pip pyspark"]),
-        ("pip packages", ["compileall", "pip packages"]),
+        ("pip pyspark", ["ivy", "ivy", "ivy", "ivy", "pip pyspark", "rehearsal"]),
+        ("pip packages", ["compileall", "pip packages", "rehearsal"]),
         ("ivy", ["ivy"] * 4),
     ],
 )
@@ -308,13 +310,20 @@ def test_changed_locks_cost_what_they_change(machine: Machine) -> None:
     machine.make(tests=True)
     machine.lock("fink_broker/infra/jars.lock", "".join(f"{j.class_path} {j.org} {j.name} {j.rev} {j.sha256}\n" for j in JARS[:-1]))
     assert not machine.setup.is_ready(tests=False)
-    assert machine.make() == []
+    assert machine.make() == ["rehearsal"]
     assert present(machine.setup.folder / "jars") == {str(jar.path) for jar in JARS[:-1]}
     machine.lock("requirements-test.lock", "pytest==10 \\\n    --hash=sha256:5\n")
     assert machine.make() == []
     assert "venv" in machine.make(tests=True)
     machine.lock("requirements.lock", "pyspark==5 \\\n    --hash=sha256:6\nother==2 \\\n    --hash=sha256:7\n")
-    assert machine.make() == ["compileall", "pip packages", "pip pyspark", "venv"]
+    assert machine.make() == ["compileall", "pip packages", "pip pyspark", "rehearsal", "venv"]
+
+
+def test_a_set_up_does_without_what_only_makes_starts_faster(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    machine.fails = "rehearsal"
+    assert machine.make() == ALL
+    assert machine.setup.is_ready(tests=False)
+    assert "could not be kept" in capsys.readouterr().err
 
 
 def test_an_environment_whose_python_is_gone_is_made_again(machine: Machine) -> None:
