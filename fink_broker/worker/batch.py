@@ -1,4 +1,4 @@
-"""One Arrow batch through all science modules, each on its own: one that fails costs its own values only."""
+"""One Arrow batch through all modules, each on its own: one that fails costs its own values only."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -30,7 +31,26 @@ _late: dict[str, tuple[int, float]] = {}
 _said: set[str] = set()
 
 
-def run(modules: Sequence[Module], columns: Columns, kinds: Mapping[str, pa.DataType], ids: pd.Series, place: Place) -> pd.DataFrame:
+@dataclass(frozen=True)
+class Outcome:
+    """What modules gave for one Arrow batch.
+
+    Parameters
+    ----------
+    values : dict of Series
+        Their outputs.
+    faults : dict
+        Module to what it raised, by row.
+    cpu_ms : dict
+        Module to the milliseconds of CPU that it took.
+    """
+
+    values: dict[str, pd.Series]
+    faults: dict[str, dict[int, str]]
+    cpu_ms: dict[str, float]
+
+
+def evaluate(modules: Sequence[Module], columns: Columns, kinds: Mapping[str, pa.DataType], ids: pd.Series, place: Place) -> Outcome:
     """Run the modules on one Arrow batch.
 
     Parameters
@@ -38,13 +58,32 @@ def run(modules: Sequence[Module], columns: Columns, kinds: Mapping[str, pa.Data
     modules : sequence of Module
         Modules, each after those whose columns it takes.
     columns : dict of Series
-        What their inputs name, all of one length; columns that modules make are added.
+        What their inputs name, all of one length (a DataFrame for a record); columns that modules make are added.
     kinds : mapping
         Arrow type of each output.
     ids : Series
         Ids of the alerts, for messages.
     place : Place
         This worker's own folder.
+    """
+    columns = {name: results.frozen(values) for name, values in columns.items()}
+    outcome = Outcome({}, {}, {})
+    wanted = {name for module in modules for name in module.inputs}
+    for module in modules:
+        began = time.process_time()
+        call = Call(module, columns, place)
+        values, faults = _guarded(module, call, kinds, ids.index)
+        for row, fault in faults.items():
+            _say_once(module.name, fault, ids.iloc[row])
+        outcome.values.update({name: values[name] for name in module.outputs if not name.startswith("_")})
+        outcome.faults[module.name] = faults
+        columns |= {name: results.frozen(results.as_input(values[name], kinds[name])) for name in module.outputs if name in wanted}
+        outcome.cpu_ms[module.name] = round(1000 * (time.process_time() - began + call.elsewhere_s), 3)
+    return outcome
+
+
+def run(modules: Sequence[Module], columns: Columns, kinds: Mapping[str, pa.DataType], ids: pd.Series, place: Place) -> pd.DataFrame:
+    """Run science modules on one Arrow batch, see `evaluate`.
 
     Returns
     -------
@@ -52,23 +91,14 @@ def run(modules: Sequence[Module], columns: Columns, kinds: Mapping[str, pa.Data
         Outputs, times, errors by alert, and in the first row what each module cost (`cost`).
     """
     started = pd.Timestamp(time.time(), unit="s")
-    columns = {name: results.frozen(values) for name, values in columns.items()}
+    outcome = evaluate(modules, columns, kinds, ids, place)
     errors: list[list[str] | None] = [None] * len(ids)
-    made: dict[str, Any] = {}
-    wanted = {name for module in modules for name in module.inputs}
-    spent: dict[str, list[float]] = {}
-    for module in modules:
-        began = time.process_time()
-        call = Call(module, columns, place)
-        values, faults = _guarded(module, call, kinds, ids.index)
+    for name, faults in outcome.faults.items():
         for row, fault in faults.items():
-            errors[row] = [*(errors[row] or []), f"{module.name}: {fault}"]
-            _say_once(module.name, fault, ids.iloc[row])
-        made |= {name: values[name] for name in module.outputs if not name.startswith("_")}
-        columns |= {name: results.frozen(results.as_input(values[name], kinds[name])) for name in module.outputs if name in wanted}
-        spent[module.name] = [round(1000 * (time.process_time() - began + call.elsewhere_s), 3), len(ids), len(faults)]
+            errors[row] = [*(errors[row] or []), f"{name}: {fault}"]
+    spent = {name: [ms, len(ids), len(outcome.faults[name])] for name, ms in outcome.cpu_ms.items()}
     cost = json.dumps({"modules": spent, "memory_mb": place.memory_mb()}, separators=(",", ":"))
-    made |= {STARTED: started, ENDED: pd.Timestamp(time.time(), unit="s")}
+    made: dict[str, Any] = {**outcome.values, STARTED: started, ENDED: pd.Timestamp(time.time(), unit="s")}
     made |= {ERRORS: pd.Series(errors, index=ids.index, dtype=object), COST: pd.Series([cost, *[None] * (len(ids) - 1)], index=ids.index)}
     return pd.DataFrame(made, index=ids.index)
 
@@ -141,4 +171,4 @@ def _say_once(name: str, fault: str, alert: object) -> None:
     """One example of each fault goes to the log."""
     if (what := f"{name}: {fault}") not in _said and len(_said) < 1000:
         _said.add(what)
-        log.warning("science module %s, alert %s", what, alert)
+        log.warning("%s, alert %s", what, alert)

@@ -19,7 +19,8 @@ from fink_broker.config.sections import Raw2science, Science, ScienceModule
 from fink_broker.science.module import Module
 from fink_broker.science.registry import active
 from fink_broker.surveys import get
-from fink_broker.transforms.science import Workers, with_science
+from fink_broker.transforms.science import with_science
+from fink_broker.transforms.workers import Workers
 from fink_broker.worker import batch, calls, limits
 from fink_broker.worker.place import Place, forget
 
