@@ -73,7 +73,8 @@ def one_pass(inputs: dict[str, Column], modules: Sequence[Module], made: StructT
 
     # PySpark reads the kind of a pandas UDF from its annotations, which `from __future__` turns into text.
     in_worker.__annotations__ = {"columns": pd.Series, "return": pd.DataFrame}
-    return pandas_udf(in_worker, made)(*inputs.values())  # type: ignore[call-overload,no-any-return]
+    # Said not to be deterministic: else Spark writes it out once more for a condition on what it gives, and runs all twice.
+    return pandas_udf(in_worker, made).asNondeterministic()(*inputs.values())  # type: ignore[call-overload,no-any-return]
 
 
 def inputs(

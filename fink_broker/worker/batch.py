@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from fink_broker.worker.calls import Call
 from fink_broker.worker.limits import TimeIsUp
 from fink_broker.worker.place import Place
 from fink_broker.worker.remote import Away
+from fink_broker.worker.retry import Retry
 
 Columns = dict[str, pd.Series]
 
@@ -133,31 +134,11 @@ def _guarded(module: Module, call: Call, kinds: Mapping[str, pa.DataType], index
             results.unless_interrupted(error)
             if isinstance(error, TimeIsUp):
                 _late[module.name] = (_late.get(module.name, (0, 0.0))[0] + 1, time.monotonic() + _PAUSE_S)
-            part, wrong = _by_row(module, one, kinds, index, range(start, stop))
-            parts.append(part)
-            faults |= wrong
+            retry = Retry(module, one, kinds)
+            retry.rows(range(start, stop), error)
+            parts.append(pd.DataFrame(retry.values, index=index[start:stop], columns=list(module.outputs), dtype=object))
+            faults |= retry.faults
     return pd.concat(parts) if len(parts) > 1 else parts[0], faults
-
-
-def _by_row(
-    module: Module, one: Callable[[int, int, float], pd.DataFrame], kinds: Mapping[str, pa.DataType], index: pd.Index, rows: range
-) -> tuple[pd.DataFrame, dict[int, str]]:
-    """Alert by alert, in no more time than a batch may take, of which one alert gets a tenth."""
-    values: list[dict[str, Any]] = []
-    faults: dict[int, str] = {}
-    until = time.monotonic() + module.timeout_s
-    for row in rows:
-        left = until - time.monotonic()
-        try:
-            if left <= 0:
-                raise TimeIsUp(module.timeout_s)
-            table = one(row, row + 1, min(left, module.timeout_s / 10))
-            values.append({name: results.as_arrow(table[name], kinds[name]).to_pylist()[0] for name in module.outputs})
-        except BaseException as error:  # noqa: BLE001 - kept with the alert
-            results.unless_interrupted(error)
-            faults[row] = results.reason(error)
-            values.append(dict.fromkeys(module.outputs))
-    return pd.DataFrame(values, index=index[rows.start : rows.stop], columns=list(module.outputs), dtype=object), faults
 
 
 def _nothing(module: Module, kinds: Mapping[str, pa.DataType], index: pd.Index) -> pd.DataFrame:
