@@ -61,7 +61,7 @@ class Known:
         self.published = [f"{published.PREFIX}{name}" for name in published.filters(settings, survey)]
         found = published.filters(settings, survey)
         self._functions |= {f"{published.PREFIX}{name}": (Plugin(name=name), reference) for name, reference in found.items()}
-        self._blocks = {name: (Plugin(name=name), reference) for name, reference in published.blocks(settings, survey).items()}
+        self.blocks = {name: (Plugin(name=name), reference) for name, reference in published.blocks(settings, survey).items()}
 
     def __iter__(self) -> Iterator[str]:
         return iter([*self._sql, *self._functions])
@@ -103,7 +103,7 @@ class Known:
         for word in dict.fromkeys(re.findall(_WORD, re.sub(_LITERAL, "''", text))):
             if word in above and word in self:
                 raise ConfigError(f"{Filter(name, origin=origin)} names itself: {' -> '.join((*above, word))}")
-            function = self._blocks.get(word) or self._functions.get(word) or self._functions.get(f"{published.PREFIX}{word}")
+            function = self.blocks.get(word) or self._functions.get(word) or self._functions.get(f"{published.PREFIX}{word}")
             if word in self._sql:
                 uses.append(self.sql(word, self._sql[word], above=above))
             elif function:

@@ -16,6 +16,8 @@ from fink_broker.filters import Filter, published
 from fink_broker.filters.known import Known, reference_to
 from fink_broker.surveys import Survey
 
+CONFIGURATION = "the configuration"
+
 
 @dataclass(frozen=True)
 class Source:
@@ -78,7 +80,7 @@ def sources(settings: Settings, survey: Survey) -> list[Source]:
         return shelf
 
     files = tuple(settings.below_checkout(one.file.expanduser()) for one in settings.filters if one.file)
-    configuration = Source("the configuration", files, lambda: configured(known(), settings.distribution.filters))
+    configuration = Source(CONFIGURATION, files, lambda: configured(known(), settings.distribution.filters))
     return [configuration, *(Source(str(file), (file,), partial(_load, known, file)) for file in own)]
 
 
