@@ -160,7 +160,8 @@ def found(spark: SparkSession, settings: Settings, survey: Survey, data: Data) -
             raise UsageError(f"there are no alerts of {data.night}, in science or in the archive")
         else:
             alerts, what = read(spark, TEMPLATES, survey), "the alerts that come with the broker"
-    if any(column.in_alerts and name not in alerts.columns for name, column in survey.fink_columns.items()):
+    added = [name for name, column in survey.fink_columns.items() if column.in_alerts and column.source is None]
+    if not set(added) <= set(alerts.columns):
         alerts, what = with_science(alerts, [], survey), f"{what}; science modules off"
     return alerts, what
 
