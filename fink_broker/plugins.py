@@ -7,13 +7,24 @@ import hashlib
 import importlib
 import importlib.util
 import inspect
+import re
 import sys
+import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from fink_broker.errors import ConfigError
+
+# Variables by which published plug-ins find a chat to post to: KNWEBHOOK, FINK_TG_TOKEN, ANOMALY_SLACK_TOKEN. What Hadoop and AWS name so
+# is for Spark, and what has two underscores is a key of our configuration.
+_CHAT = re.compile(r"WEBHOOK|SLACK|TELEGRAM|DISCORD|(^|_)TG_|^(?!HADOOP_|AWS_|FINK_\w+__)\w*TOKEN", re.IGNORECASE)
+
+
+def is_for_chat(variable: str) -> bool:
+    """Whether an environment variable lets a plug-in post somewhere, which is not its own to do."""
+    return bool(_CHAT.search(variable))
 
 
 @dataclass(frozen=True)
@@ -26,10 +37,13 @@ class Reference:
         Dotted name of a module, or path of a ``.py`` file.
     function : str
         Name of the function in it.
+    text : str
+        What the file held when it was looked at: it may change while the function is in use. Empty: the file is read where it is.
     """
 
     source: str
     function: str
+    text: str = field(default="", repr=False)
 
     def load(self) -> Callable[..., Any]:
         """The function.
@@ -39,7 +53,7 @@ class Reference:
         ConfigError
             There is no such file, module or function, or it does not import.
         """
-        found = getattr(load_module(self.source), self.function, None)
+        found = getattr(load_module(self.source, self.text), self.function, None)
         if not callable(found):
             raise ConfigError(f"{self.source} has no function '{self.function}'")
         return found  # type: ignore[no-any-return]
@@ -49,29 +63,52 @@ class Reference:
         return tuple(inspect.signature(self.load()).parameters)
 
 
-@functools.cache
-def load_module(source: str) -> Any:
+def load_module(source: str, text: str = "") -> Any:
     """Import a module by its dotted name or the path of its ``.py`` file, once.
+
+    Parameters
+    ----------
+    source : str
+        Dotted name, or path.
+    text : str
+        What the file held, see `Reference`.
 
     Raises
     ------
     ConfigError
-        There is no such file or module, or it does not import.
+        There is no such file or module, or it does not import; the message names file and line.
     """
+    return _loaded(source, text)
+
+
+@functools.cache
+def _loaded(source: str, text: str) -> Any:
     try:
         if not source.endswith(".py"):
             return importlib.import_module(source)
         path = Path(source)
-        name = f"fink_plugin_{path.stem}_{hashlib.sha256(source.encode()).hexdigest()[:8]}"
+        name = f"fink_plugin_{path.stem}_{hashlib.sha256(f'{source}{text}'.encode()).hexdigest()[:8]}"
         spec = importlib.util.spec_from_file_location(name, path)
-        if spec is None or spec.loader is None or not path.is_file():
+        if spec is None or spec.loader is None or not (text or path.is_file()):
             raise ConfigError(f"there is no file {path}")
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module
-        spec.loader.exec_module(module)
+        if text:
+            exec(compile(text, source, "exec"), module.__dict__)
+        else:
+            spec.loader.exec_module(module)
         return module
     except ConfigError:
         raise
     # Anything may go wrong while somebody's file is imported, an exit too: whoever wrote it needs to know what.
     except (Exception, SystemExit) as error:
-        raise ConfigError(f"{source} does not import: {type(error).__name__}: {' '.join(str(error).split())}") from error
+        where = _line(source, error)
+        raise ConfigError(f"{source}{where} does not import: {type(error).__name__}: {' '.join(str(error).split())}") from error
+
+
+def _line(source: str, error: BaseException) -> str:
+    """Where in the file it happened."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == source]
+    if isinstance(error, SyntaxError) and error.filename == source:
+        lines.append(error.lineno)
+    return f", line {lines[-1]}," if lines else ""

@@ -35,8 +35,8 @@ def check(settings: Settings) -> None:
     ConfigError
         Something named in the configuration is not there.
     """
-    from fink_broker import filters
     from fink_broker.connectors import security
+    from fink_broker.filters import registry as filters
     from fink_broker.science import registry as science
     from fink_broker.services import registry
 

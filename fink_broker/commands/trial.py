@@ -22,7 +22,8 @@ from fink_broker.services import stream2raw
 from fink_broker.services.known import Known, Learned
 from fink_broker.session import session
 from fink_broker.surveys import Survey
-from fink_broker.transforms.science import Workers, with_science
+from fink_broker.transforms.science import with_science
+from fink_broker.transforms.workers import Workers
 
 _AVRO = b"Obj\x01"  # how an Avro container begins (Avro specification, "Object Container Files")
 

@@ -159,12 +159,30 @@ class Raw2science(Section):
     repeats_horizon: str = "2 days"
 
 
+FilterName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=100)]
+
+
 class Distribution(Section):
-    """Parquet science to users' topics."""
+    """Parquet science to users' topics.
+
+    Attributes
+    ----------
+    filters : list of str
+        Filters in use beside those of the folder: the broker's own, those of `[[filters]]`, and ``fink.NAME`` of the package fink-filters.
+    folder : Path
+        Everything in it is in use; relative paths are below HOME.
+    timeout_seconds : float
+        For one filter and batch.
+    failures : int
+        After so many batches in turn for which a filter had no answer at all it is switched off.
+    """
 
     trigger_seconds: Seconds = 5.0
     max_files_per_trigger: Count = 100
     filters: list[str] = ["bright", "new_transients", "rising", "known_variables", "solar_system"]
+    folder: Path = Path("filters")
+    timeout_seconds: Seconds = 10.0
+    failures: Count = 5
 
 
 class Archive(Section):
@@ -258,9 +276,25 @@ class Science(Section):
 
 
 class Plugin(Section):
-    """A filter of one's own: a function in a file, or one SQL expression."""
+    """A filter of one's own: a function in a file or package, or one SQL expression.
 
-    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+    Attributes
+    ----------
+    file : Path, optional
+        Where the function is.
+    function : str, optional
+        Its name in the file, or ``package.module:function``; default: the filter's name.
+    sql : str, optional
+        A condition on the alert.
+    columns : list of str, optional
+        Columns (or SQL on the alert's columns) in the order of the function's arguments; default: the arguments' names.
+    constants : dict
+        Further arguments, by name.
+    """
+
+    name: FilterName
     file: Path | None = None
     function: str | None = None
     sql: str | None = None
+    columns: list[str] | None = None
+    constants: dict[str, Any] = {}

@@ -102,6 +102,16 @@ class Settings(Section):
         return self.root / "data" / "science"
 
     @property
+    def filter_folder(self) -> Path:
+        """Folder of filters of one's own."""
+        return self.root / self.distribution.folder.expanduser()
+
+    @property
+    def filter_notes(self) -> Path:
+        """Folder of the notes on filters: what they cost, and which are off."""
+        return self.root / "data" / "distribution"
+
+    @property
     def archive_folder(self) -> Path:
         """Folder of the nightly Parquet archive."""
         return self.root / "data" / "archive"

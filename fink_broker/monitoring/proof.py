@@ -17,7 +17,8 @@ from fink_broker.config import Settings
 from fink_broker.connectors import kafka, parquet
 from fink_broker.connectors.hbase import SCHEMA_PREFIX, Client
 from fink_broker.connectors.security import Connection
-from fink_broker.filters import Filter, active
+from fink_broker.filters import Filter
+from fink_broker.filters.registry import active
 from fink_broker.surveys import Survey, with_cuts
 from fink_broker.transforms.filters import with_topics
 from fink_broker.transforms.quality import passes

@@ -24,7 +24,7 @@ from fink_broker.plugins import Reference
 
 # PySpark's code of a UDF that takes one row (`udf`), whose function is called with values and not with Series.
 _BY_ROW = 100
-_SECONDS = 300
+SECONDS = 300
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,9 @@ def _version(source: str) -> str:
         return ""
 
 
-def describe_in(python: Path, references: Sequence[Reference], environ: Mapping[str, str], kept: Path) -> list[Description]:
+def describe_in(
+    python: Path, references: Sequence[Reference], environ: Mapping[str, str], kept: Path, seconds: float = SECONDS
+) -> list[Description]:
     """Describe functions of another environment.
 
     Parameters
@@ -107,36 +109,46 @@ def describe_in(python: Path, references: Sequence[Reference], environ: Mapping[
         Environment variables that Spark's Python workers have there.
     kept : Path
         Folder where answers are kept.
+    seconds : float
+        How long importing them may take.
 
     Raises
     ------
     ConfigError
         The interpreter does not run.
     """
-    question = json.dumps([[one.source, one.function] for one in references])
-    sources = [Path(__file__), python, *(Path(one.source) for one in references if one.source.endswith(".py"))]
-    sources += python.parent.parent.glob("lib/python*/site-packages")
-    state = [(str(file), file.stat().st_mtime_ns) for file in sources if file.exists()]
-    answer = kept / f"{hashlib.sha256(f'{question}{state}'.encode()).hexdigest()[:24]}.json"
-    if not answer.exists():
-        command = [str(python), "-P", "-m", __name__]
+    answers = [_answer(python, one, kept) for one in references]
+    missing = {answer: asdict(one) for answer, one in zip(answers, references, strict=True) if not answer.exists()}
+    if missing:
+        command, question = [str(python), "-P", "-m", __name__], json.dumps(list(missing.values()))
         try:
-            ran = subprocess.run(command, input=question, env=dict(environ), capture_output=True, text=True, timeout=_SECONDS, check=True)
+            ran = subprocess.run(command, input=question, env=dict(environ), capture_output=True, text=True, timeout=seconds, check=True)
         except (OSError, subprocess.SubprocessError) as error:
-            said = (getattr(error, "stderr", None) or str(error)).strip().splitlines()
+            said = str(getattr(error, "stderr", None) or error).strip().splitlines()
             raise ConfigError(f"{python} does not run: {said[-1] if said else error}") from error
+        if not ran.stdout:
+            raise ConfigError(f"{next(iter(missing.values()))['source']} ends the process that imports it")
         kept.mkdir(parents=True, exist_ok=True)
-        new = answer.with_suffix(f".{os.getpid()}")
-        new.write_text(ran.stdout.splitlines()[-1], encoding="utf-8")
-        new.rename(answer)
-    return [Description(**one) for one in json.loads(answer.read_text(encoding="utf-8"))]
+        for answer, found in zip(missing, json.loads(ran.stdout.splitlines()[-1]), strict=True):
+            new = answer.with_suffix(f".{os.getpid()}")
+            new.write_text(json.dumps(found), encoding="utf-8")
+            new.rename(answer)
+    return [Description(**json.loads(answer.read_text(encoding="utf-8"))) for answer in answers]
+
+
+def _answer(python: Path, one: Reference, kept: Path) -> Path:
+    """Where the answer for a function is kept, by the state of all that it depends on."""
+    sources = [Path(__file__), python, *python.parent.parent.glob("lib/python*/site-packages")]
+    sources += [Path(one.source)] if one.source.endswith(".py") else []
+    state = [(str(file), file.stat().st_mtime_ns) for file in sources if file.exists()]
+    return kept / f"{hashlib.sha256(f'{json.dumps(asdict(one))}{state}'.encode()).hexdigest()[:24]}.json"
 
 
 def main() -> None:
     """Answer what is asked on the standard input."""
     # Whatever the modules print while they are imported is not part of the answer.
     with contextlib.redirect_stdout(sys.stderr):
-        found = [asdict(describe(Reference(*one))) for one in json.load(sys.stdin)]
+        found = [asdict(describe(Reference(**one))) for one in json.load(sys.stdin)]
     print(json.dumps(found))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import sys
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
@@ -17,7 +18,7 @@ from fink_broker.config.sections import ScienceModule
 from fink_broker.errors import ConfigError
 from fink_broker.infra import environments
 from fink_broker.plugins import Reference
-from fink_broker.science.describe import Description, describe, describe_in
+from fink_broker.science.describe import SECONDS, Description, describe, describe_in
 from fink_broker.science.module import Module
 from fink_broker.surveys import Survey
 
@@ -90,11 +91,39 @@ def resolve(settings: Settings, entries: Sequence[ScienceModule]) -> list[Module
 def descriptions(settings: Settings, entries: Sequence[ScienceModule]) -> list[Description]:
     """What the functions of modules say of themselves; those that cannot be used have a fault."""
     references = [reference(settings, entry) for entry in entries]
-    name = settings.science_section.environment
-    if not name or not references:
+    if not settings.science_section.environment or not references:
         return [describe(one) for one in references]
-    python, kept = environments.python(settings, name), environments.folder(settings, name) / "described"
-    return describe_in(python, references, environments.variables(), kept)
+    return describe_apart(settings, references)
+
+
+def describe_apart(settings: Settings, references: Sequence[Reference], seconds: float = SECONDS) -> list[Description]:
+    """Describe functions in a process of the environment that they run in, which they cannot harm ours from.
+
+    Raises
+    ------
+    ConfigError
+        It does not run, or one of them ended it or took longer than it may.
+    """
+    name = settings.science_section.environment
+    python = environments.python(settings, name) if name else Path(sys.executable)
+    kept = (environments.folder(settings, name) if name else settings.root / "tmp") / "described"
+    return describe_in(python, references, environments.variables(), kept, seconds)
+
+
+def columns_of(title: str, columns: Sequence[str] | None, constants: Mapping[str, object], found: Description) -> tuple[str, ...]:
+    """The columns that a function takes: those that are said, else its arguments that are no constants.
+
+    Raises
+    ------
+    ConfigError
+        They do not fit its arguments; the message begins with the title.
+    """
+    inputs = tuple(columns if columns is not None else [name for name in found.arguments if name not in constants])
+    unknown = [name for name in constants if name not in found.arguments]
+    if unknown or not found.required <= len(inputs) + len(constants) <= len(found.arguments):
+        takes = f"the function of {title} takes ({', '.join(found.arguments)})"
+        raise ConfigError(f"{takes}: " + (f"no constant '{unknown[0]}'" if unknown else f"{len(inputs)} columns do not fit"))
+    return inputs
 
 
 def reference(settings: Settings, entry: ScienceModule) -> Reference:
@@ -112,11 +141,7 @@ def reference(settings: Settings, entry: ScienceModule) -> Reference:
 def _module(settings: Settings, entry: ScienceModule, found: Description) -> Module:
     if found.fault:
         raise ConfigError(f"the science module '{entry.name}': {found.fault}{_advice(settings, entry)}")
-    inputs = tuple(entry.columns if entry.columns is not None else [name for name in found.arguments if name not in entry.constants])
-    unknown = [name for name in entry.constants if name not in found.arguments]
-    if unknown or not found.required <= len(inputs) + len(entry.constants) <= len(found.arguments):
-        takes = f"the function of the science module '{entry.name}' takes ({', '.join(found.arguments)})"
-        raise ConfigError(f"{takes}: " + (f"no constant '{unknown[0]}'" if unknown else f"{len(inputs)} columns do not fit"))
+    inputs = columns_of(f"the science module '{entry.name}'", entry.columns, entry.constants, found)
     for name in found.catalogues:
         store.note(settings.root, name)
     common = settings.science_section

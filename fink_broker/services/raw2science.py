@@ -19,7 +19,8 @@ from fink_broker.services.context import Context, trigger
 from fink_broker.surveys import Survey, with_cuts
 from fink_broker.transforms.provenance import with_versions
 from fink_broker.transforms.quality import drop_repeats, passes
-from fink_broker.transforms.science import Workers, with_science
+from fink_broker.transforms.science import with_science
+from fink_broker.transforms.workers import Workers
 from fink_broker.worker.place import forget
 
 NAME = "raw2science"

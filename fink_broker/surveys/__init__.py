@@ -107,6 +107,9 @@ class Survey:
         Condition on the alerts among which the nightly merge looks for tracks across one exposure.
     fink_columns : mapping
         The columns that Fink adds, see `FinkColumn`.
+    aliases : mapping
+        Names that published plug-ins use for what lies elsewhere in the alert, to an expression; for what no module of this broker makes,
+        to the null that says that nothing is known.
     tables : tuple of Table
         HBase tables, main table first.
     schema_version : str, optional
@@ -130,6 +133,7 @@ class Survey:
     light_curve_prefix: str = "c"
     on_tracks: str | None = None
     fink_columns: Mapping[str, FinkColumn] = field(default_factory=dict)
+    aliases: Mapping[str, str] = field(default_factory=dict)
     tables: tuple[Table, ...] = ()
     schema_version: str | None = None
 

@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Sequence
+import difflib
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
+import pyarrow as pa
+from pyspark.accumulators import Accumulator
 from pyspark.errors import AnalysisException
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
-from pyspark.sql.pandas.functions import pandas_udf
 from pyspark.sql.types import BooleanType
 
 from fink_broker.errors import ConfigError
 from fink_broker.filters import Filter
+from fink_broker.science.module import Module
 from fink_broker.surveys import Survey
-from fink_broker.transforms.columns import named
+from fink_broker.transforms.workers import Workers, inputs, one_pass, record
+from fink_broker.worker.place import Place
+from fink_broker.worker.tally import Tally
 
-log = logging.getLogger(__name__)
+_ANSWERS = "_filters"
 
 
-def with_topics(alerts: DataFrame, filters: Sequence[Filter], survey: Survey) -> DataFrame:
+def with_topics(
+    alerts: DataFrame,
+    filters: Sequence[Filter],
+    survey: Survey,
+    workers: Workers | None = None,
+    tally: Accumulator[Tally] | None = None,
+) -> DataFrame:
     """Add `topics` (array of strings): the topics of the filters that select the alert.
 
     Parameters
@@ -30,81 +39,87 @@ def with_topics(alerts: DataFrame, filters: Sequence[Filter], survey: Survey) ->
     alerts : DataFrame
         Science alerts.
     filters : sequence of Filter
-        Filters; the functions among them run in one Arrow pass, each on its own.
+        Filters; the functions among them run in one Arrow pass, each on its own, and get the columns that they name and no others.
     survey : Survey
         Says what argument names mean, and ends the topics' names.
+    workers : Workers, optional
+        Where functions run.
+    tally : Accumulator, optional
+        Gets what each function cost, once per Arrow batch.
 
     Raises
     ------
     ConfigError
-        An expression is no condition on an alert, or an argument no column; the message names the filter.
+        An expression is no condition on an alert, or an argument no column; the message names the filter and where it was written.
     """
-    chosen = [F.when(_condition(one.name, one.sql, alerts), F.lit(one.topic(survey))) for one in filters if one.sql]
-    functions = [one for one in filters if one.reference]
-    by_sql: Column = F.array_compact(F.array(*chosen)) if chosen else F.array().cast("array<string>")
-    if not functions:
-        return alerts.withColumn("topics", by_sql)
-    names = list(dict.fromkeys(name for one in functions for name in one.arguments))
-
-    def select(*columns: pd.Series) -> pd.Series:
-        return selected(functions, dict(zip(names, columns, strict=True)), survey)
-
-    select.__annotations__ = {"columns": pd.Series, "return": pd.Series}
-    by_function = pandas_udf(select, "array<string>")(*[named(name, survey, alerts.schema) for name in names])  # type: ignore[call-overload]
-    return alerts.withColumn("topics", F.concat(by_sql, by_function))
+    answered = _with_answers(alerts, filters, survey, workers, tally)
+    _check(answered, [one for one in filters if one.sql is not None])
+    chosen = [F.when(F.expr(one.sql) if one.sql is not None else F.col(_ANSWERS)[one.name], F.lit(one.topic(survey))) for one in filters]
+    topics = F.array_compact(F.array(*chosen)) if chosen else F.array().cast("array<string>")
+    return answered.withColumn("topics", topics).select(*alerts.columns, "topics")
 
 
-def _condition(name: str, sql: str, alerts: DataFrame) -> Column:
+def _with_answers(
+    alerts: DataFrame, filters: Sequence[Filter], survey: Survey, workers: Workers | None, tally: Accumulator[Tally] | None
+) -> DataFrame:
+    """Add what the functions say, as one record, and what SQL uses by name as columns."""
+    used = {one.name: one for user in filters for one in user.uses}
+    functions = {one.name: one for one in [*filters, *used.values()] if one.reference is not None}
+    if functions:
+        modules = [one.module() for one in functions.values()]
+        answers = record(dict.fromkeys(functions, "boolean"))
+        origins = {one.name: str(one) for one in functions.values()}
+        alerts = alerts.withColumn(
+            _ANSWERS, one_pass(inputs(alerts, modules, survey, origins.__getitem__), modules, answers, _work(tally), workers)
+        )
+    for one in used.values():
+        alerts = alerts.withColumn(one.name, F.expr(one.sql) if one.sql is not None else F.col(_ANSWERS)[one.name])
+    return alerts
+
+
+def _work(tally: Accumulator[Tally] | None) -> Callable[..., pd.DataFrame]:
+    """What is done in a worker: the answers, a column a filter; what they cost goes to the tally."""
+
+    def work(
+        modules: Sequence[Module], columns: dict[str, pd.Series], kinds: Mapping[str, pa.DataType], ids: pd.Series, place: Place
+    ) -> pd.DataFrame:
+        from fink_broker.worker.batch import evaluate
+        from fink_broker.worker.tally import counted
+
+        outcome = evaluate(modules, columns, kinds, ids, place)
+        if tally is not None:
+            tally.add(counted(outcome, len(ids)))
+        return pd.DataFrame(outcome.values, index=ids.index)
+
+    return work
+
+
+def _check(alerts: DataFrame, filters: Sequence[Filter]) -> None:
+    """Whether filters are conditions; all in one question to Spark, and one by one only if one of them is not."""
     try:
-        [field] = alerts.select(F.expr(sql)).schema.fields
+        fields: Sequence[Any] = alerts.select(*[F.expr(one.sql or "").alias(one.name) for one in filters]).schema.fields
+    except AnalysisException:
+        for one in filters:
+            _analysed(alerts, one)
+        raise
+    for one, field in zip(filters, fields, strict=True):
+        if not isinstance(field.dataType, BooleanType):
+            raise ConfigError(f"{one} is not a condition: its type is {field.dataType.simpleString()}")
+
+
+def _analysed(alerts: DataFrame, one: Filter) -> None:
+    try:
+        alerts.select(F.expr(one.sql or ""))
     except AnalysisException as error:
-        raise ConfigError(f"the filter '{name}' is not SQL on an alert: {str(error).strip().splitlines()[0][:200]}") from error
-    if not isinstance(field.dataType, BooleanType):
-        raise ConfigError(f"the filter '{name}' is not a condition: its type is {field.dataType.simpleString()}")
-    return F.coalesce(F.expr(sql), F.lit(False))
+        raise ConfigError(f"{one} is not SQL on an alert: {_fault(error, alerts)}") from error
 
 
-def selected(filters: Sequence[Filter], columns: dict[str, pd.Series], survey: Survey) -> pd.Series:
-    """Topics by alert, for filters that are functions. One that raises selects nothing where it raises.
-
-    Parameters
-    ----------
-    filters : sequence of Filter
-        Filters with a function.
-    columns : dict of Series
-        What their arguments name, all of one length.
-    survey : Survey
-        Ends the topics' names.
-
-    Returns
-    -------
-    Series of lists of str
-    """
-    index = next(iter(columns.values())).index
-    masks = {one.topic(survey): _mask(one, [columns[name] for name in one.arguments], len(index)) for one in filters}
-    topics = list(masks)
-    return pd.Series([[t for t, hit in zip(topics, row, strict=True) if hit] for row in zip(*masks.values(), strict=True)], index=index)
-
-
-def _mask(one: Filter, arguments: list[pd.Series], length: int) -> Any:
-    assert one.reference is not None
-    function = one.reference.load()
-    try:
-        # Copies: a filter that changes what it is given does not change it for the next one.
-        return _booleans(function(*[argument.copy() for argument in arguments]), length)
-    # Whatever somebody's filter raises costs its own alerts: try row by row, so that one alert does not cost a batch.
-    except Exception:  # noqa: BLE001
-        mask = np.zeros(length, dtype=bool)
-        for row in range(length):
-            try:
-                mask[row] = _booleans(function(*[argument.iloc[row : row + 1].copy() for argument in arguments]), 1)[0]
-            except Exception:
-                log.warning("the filter %s raised", one.name, exc_info=True)
-        return mask
-
-
-def _booleans(result: Any, length: int) -> Any:
-    mask = pd.Series(result).fillna(value=False).to_numpy(dtype=bool)
-    if len(mask) != length:
-        raise ValueError(f"returned {len(mask)} values for {length} alerts")
-    return mask
+def _fault(error: AnalysisException, alerts: DataFrame) -> str:
+    """What is wrong, in one line; of a column that there is not, the nearest name."""
+    said = error.getMessageParameters() or {}
+    name = (said.get("fieldName") or said.get("objectName") or "").replace("`", "")
+    if not name:
+        return str(error).strip().splitlines()[0][:200]
+    fields = said["fields"].replace("`", "").split(", ") if "fields" in said else alerts.columns
+    near = difflib.get_close_matches(name, fields, n=1)
+    return f"there is no column '{name}'" + (f", did you mean '{near[0]}'?" if near else "")

@@ -1,11 +1,12 @@
-"""One Arrow batch through all science modules, each on its own: one that fails costs its own values only."""
+"""One Arrow batch through all modules, each on its own: one that fails costs its own values only."""
 
 from __future__ import annotations
 
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -17,6 +18,7 @@ from fink_broker.worker.calls import Call
 from fink_broker.worker.limits import TimeIsUp
 from fink_broker.worker.place import Place
 from fink_broker.worker.remote import Away
+from fink_broker.worker.retry import Retry
 
 Columns = dict[str, pd.Series]
 
@@ -30,7 +32,26 @@ _late: dict[str, tuple[int, float]] = {}
 _said: set[str] = set()
 
 
-def run(modules: Sequence[Module], columns: Columns, kinds: Mapping[str, pa.DataType], ids: pd.Series, place: Place) -> pd.DataFrame:
+@dataclass(frozen=True)
+class Outcome:
+    """What modules gave for one Arrow batch.
+
+    Parameters
+    ----------
+    values : dict of Series
+        Their outputs.
+    faults : dict
+        Module to what it raised, by row.
+    cpu_ms : dict
+        Module to the milliseconds of CPU that it took.
+    """
+
+    values: dict[str, pd.Series]
+    faults: dict[str, dict[int, str]]
+    cpu_ms: dict[str, float]
+
+
+def evaluate(modules: Sequence[Module], columns: Columns, kinds: Mapping[str, pa.DataType], ids: pd.Series, place: Place) -> Outcome:
     """Run the modules on one Arrow batch.
 
     Parameters
@@ -38,13 +59,32 @@ def run(modules: Sequence[Module], columns: Columns, kinds: Mapping[str, pa.Data
     modules : sequence of Module
         Modules, each after those whose columns it takes.
     columns : dict of Series
-        What their inputs name, all of one length; columns that modules make are added.
+        What their inputs name, all of one length (a DataFrame for a record); columns that modules make are added.
     kinds : mapping
         Arrow type of each output.
     ids : Series
         Ids of the alerts, for messages.
     place : Place
         This worker's own folder.
+    """
+    columns = {name: results.frozen(values) for name, values in columns.items()}
+    outcome = Outcome({}, {}, {})
+    wanted = {name for module in modules for name in module.inputs}
+    for module in modules:
+        began = time.process_time()
+        call = Call(module, columns, place)
+        values, faults = _guarded(module, call, kinds, ids.index)
+        for row, fault in faults.items():
+            _say_once(module.name, fault, ids.iloc[row])
+        outcome.values.update({name: values[name] for name in module.outputs if not name.startswith("_")})
+        outcome.faults[module.name] = faults
+        columns |= {name: results.frozen(results.as_input(values[name], kinds[name])) for name in module.outputs if name in wanted}
+        outcome.cpu_ms[module.name] = round(1000 * (time.process_time() - began + call.elsewhere_s), 3)
+    return outcome
+
+
+def run(modules: Sequence[Module], columns: Columns, kinds: Mapping[str, pa.DataType], ids: pd.Series, place: Place) -> pd.DataFrame:
+    """Run science modules on one Arrow batch, see `evaluate`.
 
     Returns
     -------
@@ -52,23 +92,14 @@ def run(modules: Sequence[Module], columns: Columns, kinds: Mapping[str, pa.Data
         Outputs, times, errors by alert, and in the first row what each module cost (`cost`).
     """
     started = pd.Timestamp(time.time(), unit="s")
-    columns = {name: results.frozen(values) for name, values in columns.items()}
+    outcome = evaluate(modules, columns, kinds, ids, place)
     errors: list[list[str] | None] = [None] * len(ids)
-    made: dict[str, Any] = {}
-    wanted = {name for module in modules for name in module.inputs}
-    spent: dict[str, list[float]] = {}
-    for module in modules:
-        began = time.process_time()
-        call = Call(module, columns, place)
-        values, faults = _guarded(module, call, kinds, ids.index)
+    for name, faults in outcome.faults.items():
         for row, fault in faults.items():
-            errors[row] = [*(errors[row] or []), f"{module.name}: {fault}"]
-            _say_once(module.name, fault, ids.iloc[row])
-        made |= {name: values[name] for name in module.outputs if not name.startswith("_")}
-        columns |= {name: results.frozen(results.as_input(values[name], kinds[name])) for name in module.outputs if name in wanted}
-        spent[module.name] = [round(1000 * (time.process_time() - began + call.elsewhere_s), 3), len(ids), len(faults)]
+            errors[row] = [*(errors[row] or []), f"{name}: {fault}"]
+    spent = {name: [ms, len(ids), len(outcome.faults[name])] for name, ms in outcome.cpu_ms.items()}
     cost = json.dumps({"modules": spent, "memory_mb": place.memory_mb()}, separators=(",", ":"))
-    made |= {STARTED: started, ENDED: pd.Timestamp(time.time(), unit="s")}
+    made: dict[str, Any] = {**outcome.values, STARTED: started, ENDED: pd.Timestamp(time.time(), unit="s")}
     made |= {ERRORS: pd.Series(errors, index=ids.index, dtype=object), COST: pd.Series([cost, *[None] * (len(ids) - 1)], index=ids.index)}
     return pd.DataFrame(made, index=ids.index)
 
@@ -103,31 +134,11 @@ def _guarded(module: Module, call: Call, kinds: Mapping[str, pa.DataType], index
             results.unless_interrupted(error)
             if isinstance(error, TimeIsUp):
                 _late[module.name] = (_late.get(module.name, (0, 0.0))[0] + 1, time.monotonic() + _PAUSE_S)
-            part, wrong = _by_row(module, one, kinds, index, range(start, stop))
-            parts.append(part)
-            faults |= wrong
+            retry = Retry(module, one, kinds)
+            retry.rows(range(start, stop), error)
+            parts.append(pd.DataFrame(retry.values, index=index[start:stop], columns=list(module.outputs), dtype=object))
+            faults |= retry.faults
     return pd.concat(parts) if len(parts) > 1 else parts[0], faults
-
-
-def _by_row(
-    module: Module, one: Callable[[int, int, float], pd.DataFrame], kinds: Mapping[str, pa.DataType], index: pd.Index, rows: range
-) -> tuple[pd.DataFrame, dict[int, str]]:
-    """Alert by alert, in no more time than a batch may take, of which one alert gets a tenth."""
-    values: list[dict[str, Any]] = []
-    faults: dict[int, str] = {}
-    until = time.monotonic() + module.timeout_s
-    for row in rows:
-        left = until - time.monotonic()
-        try:
-            if left <= 0:
-                raise TimeIsUp(module.timeout_s)
-            table = one(row, row + 1, min(left, module.timeout_s / 10))
-            values.append({name: results.as_arrow(table[name], kinds[name]).to_pylist()[0] for name in module.outputs})
-        except BaseException as error:  # noqa: BLE001 - kept with the alert
-            results.unless_interrupted(error)
-            faults[row] = results.reason(error)
-            values.append(dict.fromkeys(module.outputs))
-    return pd.DataFrame(values, index=index[rows.start : rows.stop], columns=list(module.outputs), dtype=object), faults
 
 
 def _nothing(module: Module, kinds: Mapping[str, pa.DataType], index: pd.Index) -> pd.DataFrame:
@@ -141,4 +152,4 @@ def _say_once(name: str, fault: str, alert: object) -> None:
     """One example of each fault goes to the log."""
     if (what := f"{name}: {fault}") not in _said and len(_said) < 1000:
         _said.add(what)
-        log.warning("science module %s, alert %s", what, alert)
+        log.warning("%s, alert %s", what, alert)

@@ -29,7 +29,7 @@ def around(module: Module, rows: Mapping[str, pd.Series]) -> Iterator[None]:
     if not module.catalogues:
         yield
         return
-    source = load_module(module.reference.source)
+    source = load_module(module.reference.source, module.reference.text)
     position = unit_vectors(*(rows[name].to_numpy(float) for name in POSITION))
     near: dict[str, Any] = {name: _near(getattr(source, name), position, radius) for name, radius in module.catalogues.items()}
     with mock.patch.multiple(source, **near):

@@ -12,17 +12,22 @@ import pyarrow as pa
 from fink_broker.science.module import Module
 
 
-def frozen(values: pd.Series) -> pd.Series:
-    """The same Series; its arrays cannot be written to, because all modules share them."""
-    if values.dtype == object:
+def frozen(values: Any) -> Any:
+    """The same Series, or DataFrame of a record; its arrays cannot be written to, because all modules share them."""
+    if isinstance(values, pd.DataFrame):
+        for name in values:
+            frozen(values[name])
+    elif values.dtype == object:
         for value in values.to_numpy():
             if isinstance(value, np.ndarray):
                 value.flags.writeable = False
     return values
 
 
-def thawed(values: pd.Series) -> pd.Series:
+def thawed(values: Any) -> Any:
     """A copy, arrays and all."""
+    if isinstance(values, pd.DataFrame):
+        return values.apply(thawed)
     if values.dtype != object:
         return values.copy()
     return values.map(lambda value: value.copy() if isinstance(value, np.ndarray) else value)

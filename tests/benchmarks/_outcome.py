@@ -18,7 +18,7 @@ from fink_broker import surveys
 from fink_broker.config import Settings
 from fink_broker.connectors import kafka, parquet
 from fink_broker.connectors.parquet import File
-from fink_broker.filters import active
+from fink_broker.filters.registry import active
 from fink_broker.infra.kafka import connection
 from fink_broker.session import session
 from fink_broker.transforms.filters import with_topics

@@ -36,7 +36,8 @@ from fink_broker.science.registry import active
 from fink_broker.session import session
 from fink_broker.surveys import Survey
 from fink_broker.transforms.columns import named
-from fink_broker.transforms.science import Workers, with_science
+from fink_broker.transforms.science import with_science
+from fink_broker.transforms.workers import Workers
 from tests.benchmarks import _measure as measure
 from tests.benchmarks.intake import simulated
 

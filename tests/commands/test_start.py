@@ -87,7 +87,7 @@ def test_what_is_wrong_with_an_own_file_is_said_before_it_detaches(home: Setting
     conf = tmp_path / "own.conf"
     (tmp_path / "mine.py").write_text("raise ValueError('not today')\n")
     conf.write_text(f'home = "{home.root}"\n[[services]]\nname = "mine"\nfile = "{tmp_path}/mine.py"\n')
-    with pytest.raises(FinkError, match=r"mine\.py does not import: ValueError: not today"):
+    with pytest.raises(FinkError, match=r"mine\.py, line 1, does not import: ValueError: not today"):
         start.main(["mine", "-d", "-c", str(conf)])
     assert processes.all_running(home) == []
 

@@ -13,7 +13,8 @@ from pyspark.sql import functions as F
 from fink_broker.config import Settings
 from fink_broker.config.sections import Distribution, Kafka, KafkaOutput, Plugin
 from fink_broker.connectors import kafka
-from fink_broker.filters import Filter, active
+from fink_broker.filters import Filter
+from fink_broker.filters.registry import active
 from fink_broker.services import distribution
 from fink_broker.services.context import Context, RunOptions
 from fink_broker.surveys import get

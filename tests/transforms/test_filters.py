@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 
-import pandas as pd
 import pytest
+from pyspark.sql import functions as F
 
 from fink_broker.config import Settings
 from fink_broker.config.sections import Distribution, Plugin
 from fink_broker.errors import ConfigError
-from fink_broker.filters import Filter, active
+from fink_broker.filters import Filter
 from fink_broker.filters import ztf as own
+from fink_broker.filters.registry import active
 from fink_broker.surveys import get
-from fink_broker.transforms.filters import selected, with_topics
+from fink_broker.transforms.filters import with_topics
+from fink_broker.worker.tally import Adding
 
 SURVEY = get("ztf")
 
@@ -70,7 +71,8 @@ def alerts(spark):
         ("d", "M", 1, (None, 2), None),
     ]
     record = "struct<magpsf: double, fid: int>"
-    return spark.createDataFrame(rows, f"objectId string, gcvs string, n int, candidate {record}, prv_candidates array<{record}>")
+    made = spark.createDataFrame(rows, f"objectId string, gcvs string, n int, candidate {record}, prv_candidates array<{record}>")
+    return made.selectExpr("*", "cast(ascii(objectId) as bigint) as candid")
 
 
 def topics(alerts, chosen: list[Filter]) -> dict[str, list[str]]:
@@ -109,20 +111,51 @@ def test_a_filter_that_raises_costs_its_own_alerts_only(alerts, file):
         Plugin(name="first", sql="prv_candidates[0].magpsf < 18"),
     )
     assert topics(alerts, chosen) == {
-        "a": ["fink_ratio_ztf", "fink_first_ztf", "fink_careful_ztf"],
+        "a": ["fink_careful_ztf", "fink_ratio_ztf", "fink_first_ztf"],
         "b": ["fink_changes_its_input_ztf", "fink_faint_ztf"],
         "c": ["fink_careful_ztf", "fink_changes_its_input_ztf", "fink_faint_ztf"],
         "d": ["fink_ratio_ztf"],
     }
 
 
-def test_who_raised_is_in_the_log(file, caplog: pytest.LogCaptureFixture):
-    columns = {"objectId": pd.Series(["a", "b"]), "fid": pd.Series([1, 3]), "magpsf": pd.Series([17.0, 18.0])}
-    with caplog.at_level(logging.WARNING):
-        found = selected(filters(Plugin(name="careful", file=file), Plugin(name="one_for_all", file=file)), columns, SURVEY)
-    assert list(found) == [["fink_careful_ztf", "fink_one_for_all_ztf"], ["fink_one_for_all_ztf"]]
-    assert [record.getMessage() for record in caplog.records] == ["the filter careful raised"]
-    assert "what is filter 3?" in caplog.text
+def test_who_raised_and_what_it_cost_is_counted(spark, alerts, file):
+    tally = spark.sparkContext.accumulator({}, Adding())
+    chosen = filters(Plugin(name="careful", file=file), Plugin(name="broken", file=file), Plugin(name="faint", file=file))
+    with_topics(alerts.coalesce(1), chosen, SURVEY, tally=tally).collect()
+    found = {name: (one.alerts, one.failures, one.reason, one.in_turn) for name, one in tally.value.items()}
+    assert found == {
+        "careful": (4, 1, "ValueError: what is filter 3?", 0),
+        "broken": (4, 4, "RuntimeError: no", 1),
+        "faint": (4, 0, "", 0),
+    }
+    assert all(one.cpu_ms > 0 for one in tally.value.values())
+
+
+def test_sql_names_other_filters(alerts, file):
+    chosen = filters(
+        Plugin(name="both", sql="faint and variable and not (gcvs = 'faint')"),
+        Plugin(name="either", sql="faint or variable"),
+        Plugin(name="faint", file=file),
+        Plugin(name="variable", sql="gcvs != 'Unknown'"),
+    )
+    found = topics(alerts, chosen[:2])
+    assert found == {"a": ["fink_either_ztf"], "b": ["fink_either_ztf"], "c": ["fink_either_ztf"], "d": ["fink_either_ztf"]}
+    assert with_topics(alerts, chosen[:2], SURVEY).columns == [*alerts.columns, "topics"]
+
+
+def test_a_condition_on_topics_does_not_run_functions_twice(spark, alerts, file):
+    tally = spark.sparkContext.accumulator({}, Adding())
+    found = with_topics(alerts.coalesce(1), filters(Plugin(name="faint", file=file)), SURVEY, tally=tally)
+    found.where(F.size("topics") > 0).select(F.explode("topics")).collect()
+    assert tally.value["faint"].alerts == 4
+
+
+def test_without_functions_there_is_no_python_in_the_plan(alerts, file):
+    def plan(*plugins: Plugin) -> str:
+        return str(with_topics(alerts, filters(*plugins), SURVEY)._jdf.queryExecution().executedPlan())
+
+    assert "ArrowEvalPython" not in plan(Plugin(name="sql", sql="candidate.magpsf < 14"))
+    assert "ArrowEvalPython" in plan(Plugin(name="faint", file=file))
 
 
 def test_only_sql_and_none_at_all(alerts):
@@ -200,7 +233,9 @@ def test_the_brokers_own_filters(spark):
         rows,
         "objectId string, magpsf double, ssdistnr double, gcvs string, jd double, jdstarthist double, ndethist int, "
         "prv_candidates array<struct<magpsf: double, fid: int>>",
-    ).selectExpr("objectId", "gcvs", "prv_candidates", "struct(jd, magpsf, ssdistnr, jdstarthist, ndethist, 1 as fid) as candidate")
+    ).selectExpr(
+        "1L as candid", "objectId", "gcvs", "prv_candidates", "struct(jd, magpsf, ssdistnr, jdstarthist, ndethist, 1 as fid) as candidate"
+    )
     found = topics(alerts, active(Settings(), SURVEY))
     assert {name: [topic.removeprefix("fink_").removesuffix("_ztf") for topic in names] for name, names in found.items()} == {
         "bright": ["bright"],

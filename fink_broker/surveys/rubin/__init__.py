@@ -13,6 +13,21 @@ _UTC = "(diaSource.midpointMjdTai - 37D / 86400D)"
 
 _CUTOUTS = ("cutoutScience", "cutoutTemplate", "cutoutDifference")
 
+# What the modules of fink-science say of an alert, as the filters of fink-filters name it: null where the module is off.
+_UNKNOWN = {
+    "simbad_otype": "string",
+    "mangrove_lum_dist": "float",
+    "gaiadr3_DR3Name": "string",
+    "gaiadr3_Plx": "float",
+    "gaiadr3_e_Plx": "float",
+    "vsx_Type": "string",
+    "legacydr8_zphot": "float",
+    "tns_fullname": "string",
+    "cats_class": "int",
+    "cats_score": "float",
+    "snnSnVsOthers_score": "float",
+}
+
 SURVEY = Survey(
     name="rubin",
     topic_suffix="lsst",
@@ -42,5 +57,11 @@ SURVEY = Survey(
     current="diaSource",
     history="prvDiaSources",
     cutouts=_CUTOUTS,
+    aliases={
+        "is_sso": "coalesce(diaSource.ssObjectId, 0) > 0",
+        # diaObject.firstDiaSourceMjdTai is not filled yet.
+        "firstDiaSourceMjdTaiFink": "coalesce(array_min(prvDiaSources.midpointMjdTai), diaSource.midpointMjdTai)",
+        **{name: f"cast(null as {kind})" for name, kind in _UNKNOWN.items()},
+    },
     schema_version="lsst_schema_version",
 )

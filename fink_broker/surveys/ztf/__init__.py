@@ -46,5 +46,7 @@ SURVEY = Survey(
     # Fink's cuts (fink-broker, `apply_tracklet_cuts`): new, positive, no known body and no star.
     on_tracks=f"candidate.ssnamenr = 'null' and candidate.ndethist = 1 and candidate.isdiffpos = 't' and not ({_STELLAR})",
     fink_columns=FINK_COLUMNS,
+    # As fink-broker's distribution names them for the filters of fink-filters.
+    aliases={"cstampDatac": "cutoutScience.stampData", "linear_fit_slope": "lc_features_r.linear_fit_slope"},
     tables=TABLES,
 )
