@@ -21,7 +21,7 @@ from fink_broker.infra import processes
 from fink_broker.infra.kafka import connection
 from fink_broker.monitoring import costs, latency, nights
 from fink_broker.monitoring.counts import Books
-from fink_broker.services import registry
+from fink_broker.services import multimessenger, registry
 
 _DROPPED = ("cut", "duplicate")
 _FROM_KAFKA = ("stream2raw", "mirror")
@@ -63,8 +63,8 @@ def status(settings: Settings, night: str | None = None) -> dict[str, Any]:
         not answer), rate (alerts out in a second, over the last minute), latency_s (p50 and p99 of the newest batch), stages_s (the same by
         stage), batches (the newest ones, each with its stages), errors (science module to number), ok.
         Of stream2raw also lost (messages gone from Kafka before they were read) and backlog (messages that were left to the backlog's
-        query, a part of the lag); of raw2science cuts (name to number), cpu_ms (an alert, by science module) and memory_mb. Of a night
-        ``account``, see `monitoring.nights.Account`.
+        query, a part of the lag); of raw2science cuts (name to number), cpu_ms (an alert, by science module) and memory_mb; of
+        multimessenger notices (see `notices.book.summary`). Of a night ``account``, see `monitoring.nights.Account`.
     """
     books = Books(settings, surveys.get(settings.survey), night)
     services = {}
@@ -86,6 +86,7 @@ def status(settings: Settings, night: str | None = None) -> dict[str, Any]:
             **_speed(books, entry.name),
             "errors": count.errors,
             **({"cuts": count.cuts, **asdict(costs.newest(books))} if entry.name == "raw2science" else {}),
+            **({"notices": multimessenger.notices(settings)} if entry.name == multimessenger.NAME else {}),
             "ok": count.meets,
         }
     ok = all(service["ok"] for service in services.values())
@@ -150,6 +151,7 @@ def table(state: Mapping[str, Any]) -> str:
         ]
         notes += [f"  {name}: the science module {module} raised for {number:,} alerts" for module, number in service["errors"].items()]
         notes += [f"  {name}: cut {number:,}: {cut}" for cut, number in service.get("cuts", {}).items()]
+        notes += [f"  {name}: {line}" for line in _notices(service.get("notices"))]
         if service.get("cpu_ms"):
             spent = ", ".join(f"{module} {ms:g}" for module, ms in sorted(service["cpu_ms"].items(), key=lambda pair: -pair[1]))
             notes.append(f"  {name}: CPU ms an alert: {spent}; at most {service['memory_mb']:,} MB in a worker")
@@ -157,6 +159,16 @@ def table(state: Mapping[str, Any]) -> str:
             notes.append(f"  {name}: the sums do not meet: {service['in']:,} in, but {service['out']:,} out and the rest not accounted for")
     account = _account(state["account"]) if "account" in state else []
     return "\n".join([*lines, *notes, *account, "", "sums meet" if state["ok"] else "SUMS DO NOT MEET"])
+
+
+def _notices(found: Mapping[str, Any] | None) -> list[str]:
+    if found is None or not any(found.values()):
+        return []
+    unusable = "".join(f", {number:,} {reason}" for reason, number in found["unusable"].items())
+    return [
+        f"{found['read']:,} notices{unusable}, {len(found['faults']):,} that cannot be read",
+        *(f"the notice {file} cannot be read: {reason}" for file, reason in found["faults"].items()),
+    ]
 
 
 def _account(account: Mapping[str, Any]) -> list[str]:

@@ -97,10 +97,10 @@ def test_a_new_one_takes_the_place_of_the_old_one(files, tmp_path):
         (
             ROWS.rename(columns={"RAJ2000": "alpha"}),
             {},
-            "there is no column that is called ra: name it with --ra; there are alpha, DEJ2000",
+            "there is no column that is called ra: say ra; there are alpha, DEJ2000",
         ),
-        (ROWS, {"dec": "delta"}, "there is no column 'delta': name it with --dec"),
-        (ROWS, {"columns": ["Typ"]}, "there is no column 'Typ': name it with --columns"),
+        (ROWS, {"dec": "delta"}, "there is no column 'delta': say dec"),
+        (ROWS, {"columns": ["Typ"]}, "there is no column 'Typ': say columns"),
         (ROWS.assign(RAJ2000="10 20 30"), {}, "the column 'RAJ2000' is no number: positions are in degrees"),
         (ROWS.assign(DEJ2000=[100.0, 0, 0, 0]), {}, "the column 'DEJ2000' goes from 0 to 100: positions are in degrees"),
         (ROWS.head(0), {}, "has no row with a position"),
