@@ -230,10 +230,10 @@ class Notices(KafkaEnd):
         Where they lie, a file each; default: ``HOME/notices``.
     topics : str
         Regular expression of topics from which they are brought there; empty for none.
-    client_id, client_secret : str, SecretStr
-        Of GCN's Kafka (OAuth), in place of a user name.
+    sasl_mechanism : str
+        ``OAUTHBEARER`` is that of GCN's Kafka: user name and password are the id and secret of a client.
     token_url : str
-        Who gives tokens for them.
+        Who gives tokens for those.
     days : float
         How long after a trigger an alert may come.
     level : float
@@ -244,19 +244,12 @@ class Notices(KafkaEnd):
 
     folder: Path | None = None
     topics: str = ""
-    client_id: str = ""
-    client_secret: SecretStr = SecretStr("")
+    sasl_mechanism: Literal["SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] = "SCRAM-SHA-512"  # type: ignore[assignment]
     token_url: str = "https://auth.gcn.nasa.gov/oauth2/token"
     days: Seconds = 7.0
     level: Level = 0.9
     trigger_seconds: Seconds = 5.0
     max_files_per_trigger: Count = 100
-
-    @model_validator(mode="after")
-    def _client_is_complete(self) -> Self:
-        if bool(self.client_id) != bool(self.client_secret.get_secret_value()):
-            raise ValueError("client_id and client_secret go together; the secret is FINK_NOTICES__CLIENT_SECRET in the environment")
-        return self
 
 
 class Archive(Section):

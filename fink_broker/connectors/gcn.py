@@ -6,11 +6,11 @@ import os
 import re
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 
 from confluent_kafka import Message, TopicPartition
 
-from fink_broker.config.sections import Notices
 from fink_broker.connectors import kafka
 from fink_broker.connectors.security import Connection
 
@@ -19,11 +19,8 @@ _GROUP = "fink-notices"
 _NAMED = re.compile(r"^\d{13}-.+-\d+-\d+\.notice$")
 
 
-def fetch(connection: Connection, topics: str, folder: Path, login: Mapping[str, str]) -> int:
-    """Bring what is new in the topics into the folder; how many.
-
-    What has been fetched is noted in Kafka, for the consumer group of the broker, after it lies there: one that stops in between fetches a
-    message again, under the same name.
+class Inbox:
+    """Brings notices from topics into a folder; it keeps its connection.
 
     Parameters
     ----------
@@ -33,43 +30,54 @@ def fetch(connection: Connection, topics: str, folder: Path, login: Mapping[str,
         Regular expression.
     folder : Path
         Where they go, each with the time at which Kafka took it.
-    login : mapping
+    more : mapping, optional
         Further configuration of the client, see `login`.
-
-    Raises
-    ------
-    KafkaException, ServerUnavailable
-        Kafka does not answer.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    count = 0
-    with kafka.quiet_consumer(connection, **{"group.id": _GROUP, **login}) as consumer:
-        for name, topic in consumer.list_topics(timeout=kafka.ANSWER_S).topics.items():
-            if not re.fullmatch(topics, name):
-                continue
-            places = [TopicPartition(name, partition) for partition in topic.partitions]
-            for place in consumer.committed(places, timeout=kafka.ANSWER_S):
-                low, high = consumer.get_watermark_offsets(place, timeout=kafka.ANSWER_S)
+
+    def __init__(self, connection: Connection, topics: str, folder: Path, more: Mapping[str, str] | None = None) -> None:
+        self._connection, self._topics, self._folder = connection, topics, folder
+        self._stack = ExitStack()
+        self._consumer = self._stack.enter_context(kafka.quiet_consumer(connection, **{"group.id": _GROUP, **(more or {})}))
+
+    def fetch(self) -> int:
+        """Bring what is new; how many.
+
+        What has been brought is noted in Kafka, for the broker's consumer group, after it lies there: one that stops in between brings a
+        message again, under the same name.
+
+        Raises
+        ------
+        KafkaException, ServerUnavailable
+            Kafka does not answer.
+        """
+        self._folder.mkdir(parents=True, exist_ok=True)
+        count = 0
+        for name, topic in self._consumer.list_topics(timeout=kafka.ANSWER_S).topics.items():
+            places = [TopicPartition(name, partition) for partition in topic.partitions] if re.fullmatch(self._topics, name) else []
+            for place in self._consumer.committed(places, timeout=kafka.ANSWER_S) if places else ():
+                low, high = self._consumer.get_watermark_offsets(place, timeout=kafka.ANSWER_S)
                 start = max(place.offset, low)
-                for message in kafka.until(consumer, connection, TopicPartition(name, place.partition, start), high):
-                    _keep(message, folder)
+                for message in kafka.until(self._consumer, self._connection, TopicPartition(name, place.partition, start), high):
+                    _keep(message, self._folder)
                     count += 1
                 if start < high:
-                    consumer.commit(offsets=[TopicPartition(name, place.partition, high)], asynchronous=False)
-    return count
+                    self._consumer.commit(offsets=[TopicPartition(name, place.partition, high)], asynchronous=False)
+        return count
+
+    def close(self) -> None:
+        """Let the connection go."""
+        self._stack.close()
 
 
-def login(notices: Notices) -> dict[str, str]:
-    """How to log in to GCN's Kafka with the id and secret of a client (https://gcn.nasa.gov/docs/client); nothing without them."""
-    if not notices.client_id:
+def login(connection: Connection, token_url: str) -> dict[str, str]:
+    """How a client of GCN gets in (https://gcn.nasa.gov/docs/client): with tokens; nothing for other mechanisms."""
+    if connection.mechanism != "OAUTHBEARER":
         return {}
     return {
-        "security.protocol": "SASL_SSL",
-        "sasl.mechanism": "OAUTHBEARER",
         "sasl.oauthbearer.method": "oidc",
-        "sasl.oauthbearer.client.id": notices.client_id,
-        "sasl.oauthbearer.client.secret": notices.client_secret.get_secret_value(),
-        "sasl.oauthbearer.token.endpoint.url": notices.token_url,
+        "sasl.oauthbearer.client.id": connection.username,
+        "sasl.oauthbearer.client.secret": connection.password.get_secret_value(),
+        "sasl.oauthbearer.token.endpoint.url": token_url,
     }
 
 

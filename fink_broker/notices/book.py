@@ -12,7 +12,7 @@ import json
 import logging
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -92,12 +92,13 @@ class Book:
             force = self._in_force(self._begun + 1)
             return [(name, self._noted[name]["late"], notice) for name, notice in force if self._noted[name]["late"] >= 0]
 
-    def done(self, name: str) -> None:
-        """A late notice has been matched."""
+    def done(self, names: Iterable[str]) -> None:
+        """Late notices have been matched."""
         with self._lock:
-            if name in self._noted:
-                self._noted[name]["late"] = -1
-                self._write()
+            for name in names:
+                if name in self._noted:
+                    self._noted[name]["late"] = -1
+            self._write()
 
     def _in_force(self, batch: int) -> list[tuple[str, Notice]]:
         """Of each trigger the newest notice that takes part in a batch, unless that takes it back."""

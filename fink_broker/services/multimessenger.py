@@ -5,6 +5,7 @@ An alert meets each notice once, whichever came first: see `fink_broker.notices.
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,6 +34,7 @@ from fink_broker.transforms.serialise import messages
 
 NAME = "multimessenger"
 _BOOK = "notices.json"
+_INBOX = "notices of Kafka"
 
 log = logging.getLogger(__name__)
 
@@ -80,6 +82,8 @@ def settle(context: Context, _query: StreamingQuery) -> None:
     """With all alerts worked off: what came late too."""
     if context.options.once:
         _catch_up(context)
+    if _INBOX in context.memory:
+        context.memory.pop(_INBOX).close()
 
 
 def notices(settings: Settings) -> dict[str, Any]:
@@ -103,12 +107,14 @@ class _Outlet:
 
 
 def _take_in(context: Context) -> None:
-    settings = context.settings
-    book, _ = context.memory[NAME]
+    settings, memory = context.settings, context.memory
+    book, _ = memory[NAME]
     if settings.notices.topics:
         try:
-            source = connection(settings, settings.notices)
-            gcn.fetch(source, settings.notices.topics, settings.notices_folder, gcn.login(settings.notices))
+            if _INBOX not in memory:
+                source, folder = connection(settings, settings.notices), settings.notices_folder
+                memory[_INBOX] = gcn.Inbox(source, settings.notices.topics, folder, gcn.login(source, settings.notices.token_url))
+            memory[_INBOX].fetch()
         except (KafkaException, ServerUnavailable) as error:
             # It comes again in a moment, and the notices wait there.
             _say_once(context, f"the Kafka with the notices does not answer: {error}")
@@ -125,18 +131,19 @@ def _say_once(context: Context, what: str) -> None:
 def _catch_up(context: Context) -> None:
     """Match late notices with the alerts whose batches had begun before they came."""
     book, outlet = context.memory[NAME]
-    late: list[tuple[str, int, Notice]] = book.late()
-    for name, end, notice in late:
+    late: list[tuple[str, int, Notice]] = sorted(book.late(), key=lambda one: one[1])
+    for end, group in itertools.groupby(late, key=lambda one: one[1]):
+        names, found = zip(*((name, notice) for name, _, notice in group), strict=True)
         files = [str(path) for path in _files(context, end)]
         if files:
             schema = parquet.columns(context.settings.science)
             assert schema is not None
             try:
-                outlet.send(context.spark.read.schema(schema).parquet(*files), [notice])
+                outlet.send(context.spark.read.schema(schema).parquet(*files), found)
             except (PySparkException, Py4JJavaError) as error:
-                raise FinkError(f"{NAME}: the late notice {name} was not matched with the alerts before it: {error}"[:300]) from error
-        book.done(name)
-        log.info("the notice %s came late: it was matched with the alerts of %d files before it", name, len(files))
+                raise FinkError(f"{NAME}: the late notices {names} were not matched with the alerts before them: {error}"[:300]) from error
+        book.done(names)
+        log.info("the notices %s came late: they were matched with the alerts of %d files before them", ", ".join(names), len(files))
 
 
 def _files(context: Context, end: int) -> list[Path]:

@@ -54,14 +54,13 @@ def alerts(spark: SparkSession, rows: list[tuple[int, float, float, float, float
 class Broker:
     """A science folder, notices, and the service."""
 
-    def __init__(self, spark: SparkSession, home: Path, address: str, topics: str = "") -> None:
+    def __init__(self, spark: SparkSession, home: Path, address: str) -> None:
         self.spark, self.address = spark, address
-        ends = Kafka(input=KafkaInput(servers=address), output=KafkaOutput(servers=address, partitions=2))
-        self.settings = Settings(home=home, kafka=ends, notices=Notices(servers=address, topics=topics, trigger_seconds=0.1))
+        ends = Kafka(input=KafkaInput(servers=address), output=KafkaOutput(servers=address, partitions=1))
+        self.settings = Settings(home=home, kafka=ends, notices=Notices(servers=address, topics="gcn_test_.*", trigger_seconds=0.1))
         self.settings.notices_folder.mkdir(parents=True)
         self.context = Context(spark, self.settings, ZTF, RunOptions(once=True))
-        self.seen: set[tuple[Any, ...]] = set()
-        self.read()
+        self.seen = dict.fromkeys(TOPICS, 0)
 
     def science(self, rows: list[tuple[int, float, float, float, float, float, float]]) -> None:
         source, found = self.settings.root / "source", alerts(self.spark, rows)
@@ -81,20 +80,14 @@ class Broker:
 
     def read(self) -> dict[str, list[dict[str, Any]]]:
         """What is new in each topic."""
-        found: dict[str, list[dict[str, Any]]] = {}
-        for topic in TOPICS:
-            counts = kafka.message_counts(Connection(self.address), [topic])
-            messages = list(kafka.read_all(Connection(self.address), topic)) if counts[topic] else []
-            new = [one for one in messages if (topic, one.partition(), one.offset()) not in self.seen]
-            self.seen |= {(topic, one.partition(), one.offset()) for one in new}
-            found[topic] = sorted(map(decode, new), key=lambda one: (one["candid"], one["triggerId"]))
+        server = Connection(self.address)
+        found: dict[str, list[dict[str, Any]]] = {topic: [] for topic in TOPICS}
+        for topic, count in kafka.message_counts(server, TOPICS).items():
+            if count > self.seen[topic]:
+                new = [decode(message) for message in kafka.read_all(server, topic) if message.offset() >= self.seen[topic]]
+                found[topic] = sorted(new, key=lambda one: (one["candid"], one["triggerId"]))
+                self.seen[topic] = count
         return found
-
-    def ids(self) -> dict[str, list[tuple[int, str, float]]]:
-        return {
-            topic.removeprefix("fink_"): sorted((one["candid"], one["triggerId"], round(one["gcn_ra"], 2)) for one in some)
-            for topic, some in self.read().items()
-        }
 
 
 def decode(message: Any) -> dict[str, Any]:
@@ -110,6 +103,7 @@ def decode(message: Any) -> dict[str, Any]:
 def test_each_alert_meets_each_notice_once(kafka_server: Running, spark: SparkSession, tmp_path: Path) -> None:
     assert kafka_server.address is not None
     broker = Broker(spark, tmp_path / "a home", kafka_server.address)
+    kafka.make_topics(Connection(kafka_server.address), {"gcn_test_notices": 1})
     here = (29.24, -63.62)
     broker.notice("fermi", fermi(ra_dec_error=0.01))
     broker.notice("broken", b"{")
@@ -143,63 +137,53 @@ def test_each_alert_meets_each_notice_once(kafka_server: Running, spark: SparkSe
     }
     assert gold == expected
     assert set(FIELDS) < set(gold)
-    # Nothing new: nothing again.
-    broker.run()
-    assert not any(broker.read().values())
 
-    # A late notice meets the alerts that were there, once; a refined one again, where it now is; both meet those that come.
+    # Late notices, one of them more exact than the one before: they meet the alerts that were there, once, and those that come.
     broker.notice("swift", voevent().replace(b"225.0206", b"29.25").replace(b"-69.4968", b"-63.62"))
     broker.notice("lvk", gwalert())
+    broker.notice("fermi_refined", fermi(ra_dec_error=0.01, ra=29.241))
     broker.science([(7, *here, 0.5, 0.95, 1.0, -999.0)])
     broker.run()
-    fermi_, swift = ("745121685", 29.24), ("1118357", 29.25)
-    assert broker.ids()["grb_bronze"] == [(1, *swift), (2, *swift), (7, *swift), (7, *fermi_)]
-    broker.notice("fermi_refined", fermi(ra_dec_error=0.01, ra=29.241))
-    broker.run()
-    assert broker.ids() == {
-        "grb_bronze": [(1, *fermi_), (2, *fermi_), (7, *fermi_)],
-        "grb_silver": [(1, *fermi_), (2, *fermi_), (7, *fermi_)],
-        "grb_gold": [(1, *fermi_), (7, *fermi_)],
-        "gw_bronze": [],
-    }
-    # Taken back: those that come now meet it no more.
+    seen = broker.read()
+    bronze = [(one["candid"], one["triggerId"], one["gcn_ra"]) for one in seen["fink_grb_bronze"]]
+    swift, refined = ("1118357", 29.25), ("745121685", 29.241)
+    assert bronze == [(number, *notice) for number in (1, 2, 7) for notice in (swift, refined)]
+    assert [one["candid"] for one in seen["fink_grb_gold"]] == [1, 1, 7, 7]
+    assert seen["fink_gw_bronze"] == []
+    found = multimessenger.notices(broker.settings)
+    assert (found["read"], found["unusable"], list(found["faults"])) == (4, {}, ["broken"])
+    _while_it_runs(broker)
+
+
+def _while_it_runs(broker: Broker) -> None:
+    """One is taken back, alerts come, and then a notice from Kafka; what was fetched is noted there, and not fetched again."""
     broker.notice("fermi_back", fermi(alert_type="retraction"))
-    place = multimessenger.notices(broker.settings)
-    assert (place["read"], place["unusable"], list(place["faults"])) == (4, {}, ["broken"])
     event = parse(written(gwalert()))
-    broker.science([(8, event.ra, event.dec, 0.5, 0.95, 1.0, -999.0), (9, *here, 0.5, 0.95, 1.0, -999.0)])
-    broker.run()
-    found_ids = broker.ids()
-    assert found_ids["gw_bronze"] == [(8, "S260322a", round(event.ra, 2))]
-    assert found_ids["grb_bronze"] == [(9, *swift)]
-
-
-def test_a_notice_that_comes_while_the_service_runs(kafka_server: Running, spark: SparkSession, tmp_path: Path) -> None:
-    address = kafka_server.address
-    assert address is not None
-    broker = Broker(spark, tmp_path / "another home", address, topics="gcn_test_.*")
-    server = Connection(address)
-    kafka.make_topics(server, {"gcn_test_notices": 2})
-    broker.science([(11, 29.24, -63.62, 0.5, 0.95, 1.0, -999.0)])
-    broker.run()
-    assert not any(broker.read().values())
-    producer = Producer({"bootstrap.servers": address})
-    for partition, value in enumerate((written(fermi(id="late")), b"no notice")):
-        producer.produce("gcn_test_notices", value, partition=partition)
-    assert producer.flush(20) == 0
-    context = Context(spark, broker.settings, ZTF)
+    broker.science([(8, event.ra, event.dec, 0.5, 0.95, 1.0, -999.0), (9, 29.24, -63.62, 0.5, 0.95, 1.0, -999.0)])
+    server, folder = Connection(broker.address), broker.settings.notices_folder
+    context = Context(broker.spark, broker.settings, ZTF)
     query = multimessenger.start(context)
     try:
+        query.processAllAvailable()
+        producer = Producer({"bootstrap.servers": broker.address})
+        for value in (written(fermi(id="late")), b"no notice"):
+            producer.produce("gcn_test_notices", value)
+        assert producer.flush(20) == 0
         assert multimessenger.review(context, query) is False
     finally:
         query.stop()
-    assert broker.ids()["grb_bronze"] == [(11, "late", 29.24)]
-    assert list(multimessenger.notices(broker.settings)["faults"].values()) == ["Expecting value: line 1 column 1 (char 0)"]
-    # What was fetched is noted in Kafka, and not fetched again.
-    assert gcn.fetch(server, "gcn_test_.*", broker.settings.notices_folder, {}) == 0
-    assert len(list(broker.settings.notices_folder.glob("*.notice"))) == 2
-    gcn.forget(broker.settings.notices_folder, -1)
-    assert list(broker.settings.notices_folder.iterdir()) == []
+        multimessenger.settle(context, query)
+    seen = broker.read()
+    assert [(one["candid"], one["triggerId"]) for one in seen["fink_gw_bronze"]] == [(8, "S260322a")]
+    late = [(number, "late") for number in (1, 2, 7, 9)]
+    assert [(one["candid"], one["triggerId"]) for one in seen["fink_grb_bronze"]] == sorted([*late, (9, "1118357")])
+    assert len(multimessenger.notices(broker.settings)["faults"]) == 2
+    inbox = gcn.Inbox(server, "gcn_test_.*", folder)
+    assert inbox.fetch() == 0
+    inbox.close()
+    assert len(list(folder.glob("*.notice"))) == 2
+    gcn.forget(folder, -1)
+    assert {file.name for file in folder.iterdir()} == {"fermi", "broken", "swift", "lvk", "fermi_refined", "fermi_back"}
 
 
 def test_a_survey_without_counterparts_is_refused() -> None:

@@ -63,7 +63,7 @@ def test_what_comes_later_takes_part_from_the_next_batch_on_and_is_late_for_thos
     again = desk.open(begun=1)
     assert again.begin(0) == []
     assert [one[:2] for one in again.late()] == [("a", 4)]
-    again.done("a")
+    again.done(["a"])
     assert again.late() == desk.open(begun=1).late() == []
     assert triggers(desk.open(begun=1).begin(1)) == ["745121685"]
 
