@@ -172,7 +172,8 @@ def mapped(where: Path, known: Mapping[str, Any] | None = None) -> Catalogue:
         keys, ra, dec = (_mapped(where / f"{part}.npy") for part in ("keys", "ra", "dec"))
         radius = _mapped(where / "radius.npy") if (where / "radius.npy").exists() else None
         payload = pa.ipc.open_file(pa.memory_map(str(where / _PAYLOAD))).read_all()
-        if {len(keys), len(ra), len(dec), payload.num_rows} != {known["rows"]}:
+        # A table without columns has no rows either.
+        if {len(keys), len(ra), len(dec), payload.num_rows if payload.num_columns else len(keys)} != {known["rows"]}:
             raise ValueError("its files have different numbers of rows")
         return Catalogue(known["zones"], keys, ra, dec, payload, radius, known["reach"])
     except (OSError, ValueError, KeyError) as error:

@@ -76,6 +76,12 @@ def test_rows_may_reach_differently_far(files, tmp_path):
     assert catalogue.column("Type", found, None).tolist() == ["RR", None, "EA"]
 
 
+def test_positions_are_enough(tmp_path):
+    found, _ = read.catalogue(pa.table({"ra": [1.0, 2.0], "dec": [3.0, 4.0]}))
+    store.write(tmp_path, "mine", found, "")
+    assert store.opened("mine", tmp_path).nearest([2.0], [4.0], 1.0)[0].tolist() == [1]
+
+
 def test_a_new_one_takes_the_place_of_the_old_one(files, tmp_path):
     bring_in(tmp_path, files["csv"])
     old = store.opened("stars", tmp_path)
