@@ -130,14 +130,14 @@ def _kafka_lag(books: Books, service: str) -> int | None:
 
 def table(state: Mapping[str, Any]) -> str:
     """The state as a table, then what was dropped and why, and the verdict."""
-    lines = [f"{'service':<14}{'state':<10}{'pid':>8}{'in':>12}{'out':>12}{'rejected':>10}{'cut':>10}{'duplicate':>10}{'lag':>10}"]
+    lines = [f"{'service':<16}{'state':<10}{'pid':>8}{'in':>12}{'out':>12}{'rejected':>10}{'cut':>10}{'duplicate':>10}{'lag':>10}"]
     notes = []
     for name, service in state["services"].items():
         rejected = sum(service["rejected"].values())
         numbers = (service["in"], service["out"])
         lag = "?" if service["lag"] is None else f"{service['lag']:,}"
         lines.append(
-            f"{name:<14}{service['state']:<10}{service['pid'] or '-':>8}{numbers[0]:>12,}{numbers[1]:>12,}{rejected:>10,}"
+            f"{name:<16}{service['state']:<10}{service['pid'] or '-':>8}{numbers[0]:>12,}{numbers[1]:>12,}{rejected:>10,}"
             f"{service.get('cut', 0):>10,}{service.get('duplicate', 0):>10,}{lag:>10}"
         )
         notes += [f"  {name}: rejected {number:,}: {reason}" for reason, number in service["rejected"].items()]

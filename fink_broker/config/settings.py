@@ -7,26 +7,23 @@ from pathlib import Path
 
 from pydantic import ConfigDict, Field
 
+from fink_broker.config.positions import Notices, Region, SkyMap, Watchlist
 from fink_broker.config.sections import (
     Archive,
     Distribution,
     HBase,
     Kafka,
     Mirror,
-    Notices,
     OwnService,
     Plugin,
     Raw2science,
-    Region,
     SchemaRegistry,
     Science,
     Section,
     Simulator,
-    SkyMap,
     Spark,
     Stream2raw,
     Wait,
-    Watchlist,
 )
 
 CHECKOUT = Path(os.environ.get("FINK_HOME") or Path(__file__).resolve().parents[2])

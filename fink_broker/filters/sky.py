@@ -18,7 +18,7 @@ import numpy as np
 
 from fink_broker.catalogues import coverage, read, regions, store
 from fink_broker.config import Settings
-from fink_broker.config.sections import SkyMap, Watchlist
+from fink_broker.config.positions import SkyMap, Watchlist
 from fink_broker.errors import ConfigError, UsageError
 from fink_broker.filters import Filter
 from fink_broker.plugins import Reference

@@ -7,7 +7,7 @@ from confluent_kafka import Consumer
 from pydantic import SecretStr, ValidationError
 
 from fink_broker.config import Settings
-from fink_broker.config.sections import Notices
+from fink_broker.config.positions import Notices
 from fink_broker.connectors import gcn
 from fink_broker.connectors.security import Connection, connection
 

@@ -21,7 +21,8 @@ from pyspark.sql import SparkSession
 
 from fink_broker.catalogues.index import separation_arcsec
 from fink_broker.config import Settings
-from fink_broker.config.sections import Distribution, Region, SkyMap, Watchlist
+from fink_broker.config.positions import Region, SkyMap, Watchlist
+from fink_broker.config.sections import Distribution
 from fink_broker.errors import ConfigError
 from fink_broker.filters import positions, registry, sky
 from fink_broker.services import distribution

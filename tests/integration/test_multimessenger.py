@@ -16,7 +16,8 @@ from pyspark.sql import functions as F
 
 from fink_broker import surveys
 from fink_broker.config import Settings
-from fink_broker.config.sections import Kafka, KafkaInput, KafkaOutput, Notices
+from fink_broker.config.positions import Notices
+from fink_broker.config.sections import Kafka, KafkaInput, KafkaOutput
 from fink_broker.connectors import gcn, kafka, parquet
 from fink_broker.connectors.security import Connection
 from fink_broker.errors import ConfigError
