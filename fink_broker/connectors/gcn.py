@@ -52,7 +52,7 @@ class Inbox:
         """
         self._folder.mkdir(parents=True, exist_ok=True)
         count = 0
-        for name, topic in self._consumer.list_topics(timeout=kafka.ANSWER_S).topics.items():
+        for name, topic in self._consumer.list_topics(timeout=kafka.SOON_S).topics.items():
             places = [TopicPartition(name, partition) for partition in topic.partitions] if re.fullmatch(self._topics, name) else []
             for place in self._consumer.committed(places, timeout=kafka.ANSWER_S) if places else ():
                 low, high = self._consumer.get_watermark_offsets(place, timeout=kafka.ANSWER_S)

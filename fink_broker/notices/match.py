@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -65,8 +65,9 @@ class Matcher:
 
     def __init__(self, notices: Sequence[Notice], days: float, level: float, sky: Sky) -> None:
         self._days, self._sky = days, sky
+        # Workers get the region, not the whole map.
         self._notices: list[tuple[Notice, Coverage | None]] = [
-            (notice, None if notice.skymap is None else regions.credible(notice.skymap, level)) for notice in notices
+            (replace(notice, skymap=None), None if notice.skymap is None else regions.credible(notice.skymap, level)) for notice in notices
         ]
 
     def __call__(self, ra: pd.Series, dec: pd.Series, begins: pd.Series, real: pd.Series, jd: pd.Series) -> pd.Series:
