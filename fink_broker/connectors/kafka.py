@@ -96,8 +96,8 @@ def sink(messages: DataFrame, connection: Connection) -> DataStreamWriter:
     return messages.writeStream.format("kafka").options(**connection.spark, **_PRODUCER)
 
 
-def send(messages: DataFrame, connection: Connection) -> None:
-    """Send messages that are no stream, as `sink` does."""
+def write(messages: DataFrame, connection: Connection) -> None:
+    """Write messages (`topic`, `key`, `value`, `partition`, `headers`) and wait until all are acknowledged, at least once."""
     messages.write.format("kafka").options(**connection.spark, **_PRODUCER).save()
 
 

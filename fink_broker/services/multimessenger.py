@@ -103,7 +103,7 @@ class _Outlet:
             return
         survey, settings = self._context.survey, self._context.settings.notices
         pairs = counterparts(alerts, found, survey, settings.days, settings.level)
-        kafka.send(messages(pairs, survey, self._partitions, message_id(survey)), self._users)
+        kafka.write(messages(pairs, survey, self._partitions, message_id=message_id(survey)), self._users)
 
 
 def _take_in(context: Context) -> None:

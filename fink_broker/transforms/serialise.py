@@ -20,7 +20,7 @@ from fink_broker.surveys import Survey
 INTERNAL = ("night", "science_errors", "science_cost", "topics")
 
 
-def messages(alerts: DataFrame, survey: Survey, partitions: Mapping[str, int], message_id: str | None = None) -> DataFrame:
+def messages(alerts: DataFrame, survey: Survey, partitions: Mapping[str, int], *, message_id: str | None = None) -> DataFrame:
     """One message for each alert and topic.
 
     Parameters
