@@ -42,8 +42,9 @@ def test_the_file_says_every_key_with_its_default():
     defaults = flat(Settings().model_dump(mode="json"))
     # Secrets do not belong in the file; what is one's own is shown as a comment.
     files = ("password", "password_file", "ca_file", "certificate_file", "key_file", "key_password", "key_password_file")
-    secret = {f"{end}.{key}" for end in ("kafka.input", "kafka.output", "kafka.embedded", "mirror") for key in files}
-    assert written.keys() == defaults.keys() - secret - {"services", "science.modules", "filters", "raw2science.cuts"}
+    secret = {f"{end}.{key}" for end in ("kafka.input", "kafka.output", "kafka.embedded", "mirror", "notices") for key in files}
+    own = {"services", "science.modules", "filters", "raw2science.cuts", "watchlists", "regions", "skymaps", "notices.folder"}
+    assert written.keys() == defaults.keys() - secret - own
     assert written == {key: defaults[key] for key in written}
     assert load(str(DEFAULT_CONF), {}) == Settings()
 

@@ -66,7 +66,7 @@ def catalogue(
     UsageError
         A column is missing or ambiguous, or its values cannot be degrees.
     """
-    ra, dec = _named(rows, ra, _RA, "--ra"), _named(rows, dec, _DEC, "--dec")
+    ra, dec = _named(rows, ra, _RA, "ra"), _named(rows, dec, _DEC, "dec")
     positions = {name: _numbers(rows, name) for name in (ra, dec, *([radius] if radius else []))}
     known = np.all([np.isfinite(values) for values in positions.values()], axis=0)
     rows = rows.filter(pa.array(known))
@@ -76,7 +76,7 @@ def catalogue(
         if len(values) and not (low <= values.min() and values.max() <= high):
             raise UsageError(f"the column '{name}' goes from {values.min():g} to {values.max():g}: positions are in degrees")
     for name in columns or ():
-        _named(rows, name, (), "--columns")
+        _named(rows, name, (), "columns")
     payload = rows.select([name for name in columns or rows.column_names if name not in (ra, dec)]).replace_schema_metadata(None)
     reach = positions[radius] if radius else None
     return indexed(positions[ra], positions[dec], trimmed(payload), reach), int((~known).sum())
@@ -97,7 +97,7 @@ def _named(rows: pa.Table, given: str | None, usual: Sequence[str], option: str)
     found = None if given is not None else next((columns[name] for name in usual if name in columns), None)
     if found is None:
         what = f"'{given}'" if given is not None else f"that is called {usual[0]}"
-        raise UsageError(f"there is no column {what}: name it with {option}; there are {', '.join(rows.column_names[:40])}")
+        raise UsageError(f"there is no column {what}: say {option}; there are {', '.join(rows.column_names[:40])}")
     return found
 
 

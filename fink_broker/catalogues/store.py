@@ -10,6 +10,7 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -62,10 +63,14 @@ def write(home: Path, name: str, catalogue: Catalogue, source: str) -> None:
     """
     if not re.fullmatch("[a-z][a-z0-9_]*", name):
         raise UsageError(f"'{name}' is no name for a catalogue: lower-case letters, digits and underscores, a letter first")
+    keep(folder(home) / name, catalogue, source)
+
+
+def keep(target: Path, catalogue: Catalogue, source: str) -> None:
+    """Keep a catalogue in a folder of its own; see `write`."""
     if not len(catalogue):
         raise UsageError(f"{source} has no row with a position: nothing to match with")
-    target = folder(home) / name
-    new, old = (target.with_name(f".{name}.{os.getpid()}.{suffix}") for suffix in ("new", "old"))
+    new, old = (target.with_name(f".{target.name}.{os.getpid()}.{suffix}") for suffix in ("new", "old"))
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir(parents=True)
     try:
@@ -144,15 +149,37 @@ def _opened(name: str, home: Path) -> Catalogue:
     if not where.is_dir():
         shipped, _ = read.catalogue(pq.read_table(_SHIPPED / f"{name}.parquet"))
         return shipped
+    return mapped(where, known)
+
+
+def mapped(where: Path, known: Mapping[str, Any] | None = None) -> Catalogue:
+    """Map the catalogue that `keep` has kept in a folder.
+
+    Parameters
+    ----------
+    where : Path
+        The folder.
+    known : mapping, optional
+        What its note says, where that has been read.
+
+    Raises
+    ------
+    ConfigError
+        It is not there, or damaged.
+    """
     try:
+        known = known or json.loads((where / _NOTE).read_text(encoding="utf-8"))
         keys, ra, dec = (_mapped(where / f"{part}.npy") for part in ("keys", "ra", "dec"))
         radius = _mapped(where / "radius.npy") if (where / "radius.npy").exists() else None
         payload = pa.ipc.open_file(pa.memory_map(str(where / _PAYLOAD))).read_all()
-        if {len(keys), len(ra), len(dec), payload.num_rows} != {known["rows"]}:
+        # A table without columns has no rows either.
+        if {len(keys), len(ra), len(dec), payload.num_rows if payload.num_columns else len(keys)} != {known["rows"]}:
             raise ValueError("its files have different numbers of rows")
         return Catalogue(known["zones"], keys, ra, dec, payload, radius, known["reach"])
     except (OSError, ValueError, KeyError) as error:
-        raise ConfigError(f"the catalogue '{name}' in {where} is damaged ({error}): bring it in anew, see fink catalogue -h") from error
+        raise ConfigError(
+            f"the catalogue '{where.name}' in {where} is damaged ({error}): bring it in anew, see fink catalogue -h"
+        ) from error
 
 
 def _mapped(path: Path) -> Floats:

@@ -21,7 +21,7 @@ from fink_broker.infra import processes
 from fink_broker.infra.kafka import connection
 from fink_broker.monitoring import costs, latency, nights
 from fink_broker.monitoring.counts import Books
-from fink_broker.services import live, registry
+from fink_broker.services import live, multimessenger, registry
 
 _DROPPED = ("cut", "duplicate")
 _COSTLIEST = 10
@@ -66,8 +66,8 @@ def status(settings: Settings, night: str | None = None) -> dict[str, Any]:
         Of stream2raw also lost (messages gone from Kafka before they were read) and backlog (messages that were left to the backlog's
         query, a part of the lag); of raw2science cuts (name to number), cpu_ms (an alert, by science module) and memory_mb; of distribution
         filters (name to cpu_ms an alert, alerts, failures, reason, since the service has started; off: since and reason) and broken (file
-        to what is wrong with it). Of a night
-        ``account``, see `monitoring.nights.Account`.
+        to what is wrong with it); of multimessenger notices (see `notices.book.summary`). Of a night ``account``, see
+        `monitoring.nights.Account`.
     """
     books = Books(settings, surveys.get(settings.survey), night)
     services = {}
@@ -90,6 +90,7 @@ def status(settings: Settings, night: str | None = None) -> dict[str, Any]:
             "errors": count.errors,
             **({"cuts": count.cuts, **asdict(costs.newest(books))} if entry.name == "raw2science" else {}),
             **(_filters(settings) if entry.name == "distribution" else {}),
+            **({"notices": multimessenger.notices(settings)} if entry.name == multimessenger.NAME else {}),
             "ok": count.meets,
         }
     ok = all(service["ok"] for service in services.values())
@@ -143,14 +144,14 @@ def _kafka_lag(books: Books, service: str) -> int | None:
 
 def table(state: Mapping[str, Any]) -> str:
     """The state as a table, then what was dropped and why, and the verdict."""
-    lines = [f"{'service':<14}{'state':<10}{'pid':>8}{'in':>12}{'out':>12}{'rejected':>10}{'cut':>10}{'duplicate':>10}{'lag':>10}"]
+    lines = [f"{'service':<16}{'state':<10}{'pid':>8}{'in':>12}{'out':>12}{'rejected':>10}{'cut':>10}{'duplicate':>10}{'lag':>10}"]
     notes = []
     for name, service in state["services"].items():
         rejected = sum(service["rejected"].values())
         numbers = (service["in"], service["out"])
         lag = "?" if service["lag"] is None else f"{service['lag']:,}"
         lines.append(
-            f"{name:<14}{service['state']:<10}{service['pid'] or '-':>8}{numbers[0]:>12,}{numbers[1]:>12,}{rejected:>10,}"
+            f"{name:<16}{service['state']:<10}{service['pid'] or '-':>8}{numbers[0]:>12,}{numbers[1]:>12,}{rejected:>10,}"
             f"{service.get('cut', 0):>10,}{service.get('duplicate', 0):>10,}{lag:>10}"
         )
         notes += [f"  {name}: rejected {number:,}: {reason}" for reason, number in service["rejected"].items()]
@@ -164,6 +165,7 @@ def table(state: Mapping[str, Any]) -> str:
         ]
         notes += [f"  {name}: the science module {module} raised for {number:,} alerts" for module, number in service["errors"].items()]
         notes += [f"  {name}: cut {number:,}: {cut}" for cut, number in service.get("cuts", {}).items()]
+        notes += [f"  {name}: {line}" for line in _notices(service.get("notices"))]
         if service.get("cpu_ms"):
             spent = ", ".join(f"{module} {ms:g}" for module, ms in sorted(service["cpu_ms"].items(), key=lambda pair: -pair[1]))
             notes.append(f"  {name}: CPU ms an alert: {spent}; at most {service['memory_mb']:,} MB in a worker")
@@ -191,6 +193,16 @@ def _of_filters(filters: Mapping[str, Any], broken: Mapping[str, str]) -> list[s
             if one["off"]
         ),
         *(f"{fault}; its last good version is in use" for fault in broken.values()),
+    ]
+
+
+def _notices(found: Mapping[str, Any] | None) -> list[str]:
+    if found is None or not any(found.values()):
+        return []
+    unusable = "".join(f", {number:,} {reason}" for reason, number in found["unusable"].items())
+    return [
+        f"{found['read']:,} notices{unusable}, {len(found['faults']):,} that cannot be read",
+        *(f"the notice {file} cannot be read: {reason}" for file, reason in found["faults"].items()),
     ]
 
 

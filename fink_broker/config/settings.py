@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pydantic import ConfigDict, Field
 
+from fink_broker.config.positions import Notices, Region, SkyMap, Watchlist
 from fink_broker.config.sections import (
     Archive,
     Distribution,
@@ -51,11 +52,15 @@ class Settings(Section):
     distribution: Distribution = Distribution()
     archive: Archive = Archive()
     mirror: Mirror = Mirror()
+    notices: Notices = Notices()
     simulator: Simulator = Simulator()
     # In the file `[science]`; the name is that of the folder below.
     science_section: Science = Field(default=Science(), alias="science")
     services: list[OwnService] = Field(default=[])
     filters: list[Plugin] = Field(default=[])
+    watchlists: list[Watchlist] = Field(default=[])
+    regions: list[Region] = Field(default=[])
+    skymaps: list[SkyMap] = Field(default=[])
 
     def below_checkout(self, path: Path) -> Path:
         """The path itself if absolute, else below the checkout."""
@@ -115,6 +120,16 @@ class Settings(Section):
     def archive_folder(self) -> Path:
         """Folder of the nightly Parquet archive."""
         return self.root / "data" / "archive"
+
+    @property
+    def positions(self) -> Path:
+        """Folder of watchlists, regions and sky maps, made ready for the workers."""
+        return self.root / "positions"
+
+    @property
+    def notices_folder(self) -> Path:
+        """Folder of the notices of other observatories."""
+        return self.below_checkout(self.notices.folder) if self.notices.folder else self.root / "notices"
 
     def checkpoint(self, service: str) -> Path:
         """Checkpoint folder of a service."""

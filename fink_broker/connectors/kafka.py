@@ -96,6 +96,11 @@ def sink(messages: DataFrame, connection: Connection) -> DataStreamWriter:
     return messages.writeStream.format("kafka").options(**connection.spark, **_PRODUCER)
 
 
+def write(messages: DataFrame, connection: Connection) -> None:
+    """Write messages (`topic`, `key`, `value`, `partition`, `headers`) and wait until all are acknowledged, at least once."""
+    messages.write.format("kafka").options(**connection.spark, **_PRODUCER).save()
+
+
 def _admin(connection: Connection, **more: Any) -> AdminClient:
     # librdkafka prints its own connection errors to stderr: they come to us as exceptions too.
     return AdminClient({**connection.client, "log_level": 0, "socket.timeout.ms": 5000, **more}, logger=log)
@@ -189,10 +194,11 @@ def read_all(connection: Connection, topic: str) -> Iterator[Message]:
         metadata = consumer.list_topics(topic, timeout=ANSWER_S).topics[topic]
         for partition in metadata.partitions:
             low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=ANSWER_S)
-            yield from _read(consumer, connection, TopicPartition(topic, partition, low), high)
+            yield from until(consumer, connection, TopicPartition(topic, partition, low), high)
 
 
-def _read(consumer: Consumer, connection: Connection, start: TopicPartition, end: int) -> Iterator[Message]:
+def until(consumer: Consumer, connection: Connection, start: TopicPartition, end: int) -> Iterator[Message]:
+    """The messages of a partition from one offset to before another."""
     consumer.assign([start])
     position = start.offset
     while position < end:
@@ -220,7 +226,7 @@ def messages(connection: Connection, topic: str, partition: int, offset: int, co
     with quiet_consumer(connection) as consumer:
         place = TopicPartition(topic, partition, offset)
         _, high = consumer.get_watermark_offsets(place, timeout=ANSWER_S)
-        yield from (message.value() for message in _read(consumer, connection, place, min(high, offset + count)))
+        yield from (message.value() for message in until(consumer, connection, place, min(high, offset + count)))
 
 
 @contextmanager

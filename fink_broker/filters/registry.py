@@ -12,7 +12,7 @@ from pathlib import Path
 from fink_broker.config import Settings
 from fink_broker.config.sections import Plugin
 from fink_broker.errors import ConfigError
-from fink_broker.filters import Filter, published
+from fink_broker.filters import Filter, published, sky
 from fink_broker.filters.known import Known, reference_to
 from fink_broker.surveys import Survey
 
@@ -52,7 +52,7 @@ class Gathered:
 
 
 def active(settings: Settings, survey: Survey) -> list[Filter]:
-    """The filters in use: those that the configuration names, in its order, and those of the folder.
+    """The filters in use: those that the configuration names, in its order, those by position, and those of the folder.
 
     Raises
     ------
@@ -66,7 +66,7 @@ def active(settings: Settings, survey: Survey) -> list[Filter]:
 
 
 def sources(settings: Settings, survey: Survey) -> list[Source]:
-    """The configuration, then every file of the folder by name."""
+    """The configuration, watchlists and regions, then every file of the folder by name."""
     folder = settings.filter_folder
     # What an editor is writing, and tests of filters, are no filters.
     own = [file for file in sorted(folder.glob("*")) if re.fullmatch(r"(?!\.|_|test_).*\.(py|toml)", file.name)]
@@ -81,7 +81,12 @@ def sources(settings: Settings, survey: Survey) -> list[Source]:
 
     files = tuple(settings.below_checkout(one.file.expanduser()) for one in settings.filters if one.file)
     configuration = Source(CONFIGURATION, files, lambda: configured(known(), settings.distribution.filters))
-    return [configuration, *(Source(str(file), (file,), partial(_load, known, file)) for file in own)]
+    by_position = [Source(str(one), (one.file,), partial(_of_entry, one, settings, survey)) for one in sky.entries(settings)]
+    return [configuration, *by_position, *(Source(str(file), (file,), partial(_load, known, file)) for file in own)]
+
+
+def _of_entry(one: sky.Entry, settings: Settings, survey: Survey) -> list[Filter]:
+    return [one.filter(settings, survey)]
 
 
 def _load(known: Callable[[], Known], file: Path) -> list[Filter]:

@@ -64,6 +64,7 @@ BUILTIN = (
     _stream("stream2raw", "alerts from the telescope's Kafka to Parquet raw", "kafka-input"),
     _stream("raw2science", "quality cuts, repeats dropped, science modules; to Parquet science"),
     _stream("distribution", "filters; one Kafka topic each for their users", "kafka-output"),
+    _stream("multimessenger", "alerts where and after other observatories saw something; one Kafka topic each kind", "kafka-output"),
     _stream("archive", "science alerts into the HBase tables", "hbase"),
     _stream("mirror", "the telescope's messages on to another Kafka, as they came", "kafka-input", "kafka-mirror"),
     _stream("checkstream", "how much comes in from Kafka, how fast, how large; decodes nothing", "kafka-input", counted=False),

@@ -67,6 +67,34 @@ class Table:
         return tuple(dict.fromkeys(column.partition(":")[0] for column in self.columns))
 
 
+@dataclass(frozen=True)
+class Counterparts:
+    """Alerts that may be the counterparts of what another observatory has noticed: what is sent of them, and where.
+
+    Parameters
+    ----------
+    where : str
+        Condition on the alerts that are looked at.
+    begins, real : str
+        Expressions: when the object was first seen, and first well; Julian dates, days.
+    columns : mapping
+        Published name to expression; the columns that Fink adds come with them, and those of the notice.
+    topics : mapping
+        Topic to the condition on these columns.
+    per_deg2, a_night, deg2 : float
+        Transients that the survey finds in a night in a square degree, in all, and the square degrees that it covers.
+    """
+
+    where: str
+    begins: str
+    real: str
+    columns: Mapping[str, str]
+    topics: Mapping[str, str]
+    per_deg2: float
+    a_night: float
+    deg2: float
+
+
 @dataclass(frozen=True, eq=False)  # so each is itself only, and can be a key
 class Survey:
     """What differs between telescopes. All expressions are Spark SQL over the decoded alert.
@@ -86,6 +114,8 @@ class Survey:
         Column that identifies an alert, a number that is never null; a dotted name reaches into a struct.
     object_id : str
         Expression: what identifies an object in the sky; null for one that has no name.
+    position : tuple of str
+        Right ascension and declination, J2000, degrees; dotted names reach into a struct.
     time : str
         Expression: time of the exposure, Julian date in days.
     night : str
@@ -112,6 +142,8 @@ class Survey:
         to the null that says that nothing is known.
     tables : tuple of Table
         HBase tables, main table first.
+    counterparts : Counterparts, optional
+        What is matched with the notices of other observatories.
     schema_version : str, optional
         Published name of the column that says which schema an alert was written with: the namespace of its record (``lsst.v10_0``).
     """
@@ -121,6 +153,7 @@ class Survey:
     schemas: Path
     alert_id: str
     object_id: str
+    position: tuple[str, str]
     time: str
     night: str
     ingest_time: tuple[str, str]
@@ -135,6 +168,7 @@ class Survey:
     fink_columns: Mapping[str, FinkColumn] = field(default_factory=dict)
     aliases: Mapping[str, str] = field(default_factory=dict)
     tables: tuple[Table, ...] = ()
+    counterparts: Counterparts | None = None
     schema_version: str | None = None
 
     @property

@@ -20,7 +20,7 @@ from fink_broker.surveys import Survey
 INTERNAL = ("night", "science_errors", "science_cost", "topics")
 
 
-def messages(alerts: DataFrame, survey: Survey, partitions: Mapping[str, int]) -> DataFrame:
+def messages(alerts: DataFrame, survey: Survey, partitions: Mapping[str, int], *, message_id: str | None = None) -> DataFrame:
     """One message for each alert and topic.
 
     Parameters
@@ -32,10 +32,13 @@ def messages(alerts: DataFrame, survey: Survey, partitions: Mapping[str, int]) -
     partitions : mapping
         Topic to its number of partitions. The partition is chosen by object: the key, which is constant, would put a topic into one.
 
+    message_id : str, optional
+        Expression of the id of a message; that of its alert without.
+
     Returns
     -------
     DataFrame
-        `topic`, `key`, `value`, `partition`, `headers` (`fink-id`: the alert's id as text, so that a reader can drop repeats).
+        `topic`, `key`, `value`, `partition`, `headers` (`fink-id`: the id as text, so that a reader can drop repeats).
     """
     # Clients look for the id at the top level, where not every version of an alert has it.
     alerts = alerts.withColumn(survey.alert_id.rpartition(".")[2], F.col(survey.alert_id))
@@ -43,7 +46,7 @@ def messages(alerts: DataFrame, survey: Survey, partitions: Mapping[str, int]) -
     record = F.struct(*public)
     selected = alerts.where(F.size("topics") > 0)
     schema = avro_schema(selected.select(*public))
-    id_header = F.struct(F.lit("fink-id").alias("key"), F.col(survey.alert_id).cast("string").cast("binary").alias("value"))
+    id_header = F.struct(F.lit("fink-id").alias("key"), F.expr(message_id or survey.alert_id).cast("string").cast("binary").alias("value"))
     once_each = selected.select(
         "topics",
         to_avro(record, schema).alias("value"),

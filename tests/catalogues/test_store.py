@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from astropy.table import Table
 
@@ -76,6 +77,12 @@ def test_rows_may_reach_differently_far(files, tmp_path):
     assert catalogue.column("Type", found, None).tolist() == ["RR", None, "EA"]
 
 
+def test_positions_are_enough(tmp_path):
+    found, _ = read.catalogue(pa.table({"ra": [1.0, 2.0], "dec": [3.0, 4.0]}))
+    store.write(tmp_path, "mine", found, "")
+    assert store.opened("mine", tmp_path).nearest([2.0], [4.0], 1.0)[0].tolist() == [1]
+
+
 def test_a_new_one_takes_the_place_of_the_old_one(files, tmp_path):
     bring_in(tmp_path, files["csv"])
     old = store.opened("stars", tmp_path)
@@ -97,10 +104,10 @@ def test_a_new_one_takes_the_place_of_the_old_one(files, tmp_path):
         (
             ROWS.rename(columns={"RAJ2000": "alpha"}),
             {},
-            "there is no column that is called ra: name it with --ra; there are alpha, DEJ2000",
+            "there is no column that is called ra: say ra; there are alpha, DEJ2000",
         ),
-        (ROWS, {"dec": "delta"}, "there is no column 'delta': name it with --dec"),
-        (ROWS, {"columns": ["Typ"]}, "there is no column 'Typ': name it with --columns"),
+        (ROWS, {"dec": "delta"}, "there is no column 'delta': say dec"),
+        (ROWS, {"columns": ["Typ"]}, "there is no column 'Typ': say columns"),
         (ROWS.assign(RAJ2000="10 20 30"), {}, "the column 'RAJ2000' is no number: positions are in degrees"),
         (ROWS.assign(DEJ2000=[100.0, 0, 0, 0]), {}, "the column 'DEJ2000' goes from 0 to 100: positions are in degrees"),
         (ROWS.head(0), {}, "has no row with a position"),

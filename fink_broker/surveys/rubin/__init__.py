@@ -37,6 +37,7 @@ SURVEY = Survey(
     alert_id="diaSource.diaSourceId",
     # Null or 0 where the detection was matched with a known object of the solar system.
     object_id="coalesce(nullif(diaSource.diaObjectId, 0), diaSource.ssObjectId)",
+    position=("diaSource.ra", "diaSource.dec"),
     time=f"{_UTC} + 2400000.5D",
     # day_obs of Rubin (SITCOMTN-032): the date of UTC less 12 hours, so that no night in Chile has two; MJD 40587 is 1970-01-01.
     night=f"date_format(date_from_unix_date(cast(floor({_UTC} - 0.5D) - 40587 as int)), 'yyyyMMdd')",

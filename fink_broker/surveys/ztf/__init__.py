@@ -4,6 +4,7 @@ from pathlib import Path
 
 from fink_broker.surveys import Survey
 from fink_broker.surveys.conditions import Condition
+from fink_broker.surveys.ztf.counterparts import COUNTERPARTS
 from fink_broker.surveys.ztf.science import FINK_COLUMNS
 from fink_broker.surveys.ztf.tables import TABLES
 
@@ -19,6 +20,7 @@ SURVEY = Survey(
     schemas=Path(__file__).parent / "schemas",
     alert_id="candid",
     object_id="objectId",
+    position=("candidate.ra", "candidate.dec"),
     time="candidate.jd",
     # The UTC calendar date of candidate.jd; MJD 40587 is 1970-01-01.
     night="date_format(date_from_unix_date(cast(floor(candidate.jd - 2400000.5) - 40587 as int)), 'yyyyMMdd')",
@@ -49,4 +51,5 @@ SURVEY = Survey(
     # As fink-broker's distribution names them for the filters of fink-filters.
     aliases={"cstampDatac": "cutoutScience.stampData", "linear_fit_slope": "lc_features_r.linear_fit_slope"},
     tables=TABLES,
+    counterparts=COUNTERPARTS,
 )

@@ -11,14 +11,19 @@ _HOSTS = (
     *("LINER", "Possible_ClG", "Possible_SClG", "GravLens_Candidate"),
 )
 
+# Classes of what lies outside our galaxy, or of which nothing is known (fink-filters 7.45, `filter_mm_module`).
+EXTRAGALACTIC = (*_HOSTS, "Kilonova candidate", "SN candidate", "Early SN Ia candidate", "Ambiguous")
 
-def fink_class(fink: str = "fink.", alert: str = "candidate.") -> str:
+
+def fink_class(fink: str = "fink.", alert: str = "candidate.", tracklet: str | None = None) -> str:
     """Expression of an alert's class: the type in SIMBAD, or what one classifier says, ``Ambiguous`` if several do, or ``Unknown``.
 
     Parameters
     ----------
     fink, alert : str
         What is before the names of Fink's columns and of the alert's own.
+    tracklet : str, optional
+        Expression of the tracklet, where there is no such column yet.
 
     Returns
     -------
@@ -40,7 +45,7 @@ def fink_class(fink: str = "fink.", alert: str = "candidate.") -> str:
     classes = {
         ambiguous: "Ambiguous",
         f"{fink}roid = 3": "Solar System MPC",
-        f"{fink}tracklet like 'TRCK\\\\_%'": "Tracklet",
+        f"{tracklet or f'{fink}tracklet'} like 'TRCK\\\\_%'": "Tracklet",
         f"{fink}roid = 2": "Solar System candidate",
         kilonova: "Kilonova candidate",
         early: "Early SN Ia candidate",
