@@ -19,7 +19,7 @@ from fink_broker.connectors.sparklog import newest, offsets
 from fink_broker.errors import FinkError, ServerUnavailable
 from fink_broker.infra import processes
 from fink_broker.infra.kafka import connection
-from fink_broker.monitoring import costs, latency, nights
+from fink_broker.monitoring import costs, delivery, latency, nights
 from fink_broker.monitoring.counts import Books
 from fink_broker.services import registry
 
@@ -63,8 +63,8 @@ def status(settings: Settings, night: str | None = None) -> dict[str, Any]:
         not answer), rate (alerts out in a second, over the last minute), latency_s (p50 and p99 of the newest batch), stages_s (the same by
         stage), batches (the newest ones, each with its stages), errors (science module to number), ok.
         Of stream2raw also lost (messages gone from Kafka before they were read) and backlog (messages that were left to the backlog's
-        query, a part of the lag); of raw2science cuts (name to number), cpu_ms (an alert, by science module) and memory_mb. Of a night
-        ``account``, see `monitoring.nights.Account`.
+        query, a part of the lag); of raw2science cuts (name to number), cpu_ms (an alert, by science module) and memory_mb; of distribution
+        held and too_large, see `monitoring.delivery.state`. Of a night ``account``, see `monitoring.nights.Account`.
     """
     books = Books(settings, surveys.get(settings.survey), night)
     services = {}
@@ -86,6 +86,7 @@ def status(settings: Settings, night: str | None = None) -> dict[str, Any]:
             **_speed(books, entry.name),
             "errors": count.errors,
             **({"cuts": count.cuts, **asdict(costs.newest(books))} if entry.name == "raw2science" else {}),
+            **(delivery.state(books) if entry.name == delivery.SERVICE else {}),
             "ok": count.meets,
         }
     ok = all(service["ok"] for service in services.values())
@@ -153,6 +154,14 @@ def table(state: Mapping[str, Any]) -> str:
         if service.get("cpu_ms"):
             spent = ", ".join(f"{module} {ms:g}" for module, ms in sorted(service["cpu_ms"].items(), key=lambda pair: -pair[1]))
             notes.append(f"  {name}: CPU ms an alert: {spent}; at most {service['memory_mb']:,} MB in a worker")
+        notes += [
+            f"  {name}: HELD {topic} since {one['since']}: {one['reason']}; {one['lag']:,} alerts wait to be looked through for it"
+            for topic, one in service.get("held", {}).items()
+        ]
+        notes += [
+            f"  {name}: {topic} did not take {one['messages']:,} messages, too large for it; the newest: alert {one['newest'][-1]}"
+            for topic, one in service.get("too_large", {}).items()
+        ]
         if not service["ok"]:
             notes.append(f"  {name}: the sums do not meet: {service['in']:,} in, but {service['out']:,} out and the rest not accounted for")
     account = _account(state["account"]) if "account" in state else []

@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field
 
 from fink_broker.config.sections import (
     Archive,
+    Audience,
     Distribution,
     HBase,
     Kafka,
@@ -56,6 +57,7 @@ class Settings(Section):
     science_section: Science = Field(default=Science(), alias="science")
     services: list[OwnService] = Field(default=[])
     filters: list[Plugin] = Field(default=[])
+    audiences: list[Audience] = Field(default=[])
 
     def below_checkout(self, path: Path) -> Path:
         """The path itself if absolute, else below the checkout."""
@@ -90,6 +92,11 @@ class Settings(Section):
     def gaps(self) -> Path:
         """Folder of the notes which of Kafka's offsets gave no message."""
         return self.root / "data" / "gaps"
+
+    @property
+    def delivery(self) -> Path:
+        """Note of the topics that could not be written to."""
+        return self.root / "data" / "delivery.json"
 
     @property
     def replay(self) -> Path:

@@ -31,7 +31,7 @@ class Filter:
 
 
 def active(settings: Settings, survey: Survey) -> list[Filter]:
-    """The filters that the configuration names, in its order.
+    """The filters that the configuration names, in its order: those of everybody, then those of audiences.
 
     Raises
     ------
@@ -45,7 +45,8 @@ def active(settings: Settings, survey: Survey) -> list[Filter]:
         if (own.sql is None) == (own.file is None):
             raise ConfigError(f"the filter '{own.name}' needs either sql or file in [[filters]]")
         known[own.name] = own.sql or Reference(str(settings.below_checkout(own.file)), own.function or own.name)  # type: ignore[arg-type]
-    return [_filter(name, known) for name in settings.distribution.filters]
+    named = [*settings.distribution.filters, *(name for audience in settings.audiences for name in audience.filters)]
+    return [_filter(name, known) for name in dict.fromkeys(named)]
 
 
 def _filter(name: str, known: dict[str, str | Reference]) -> Filter:

@@ -43,4 +43,5 @@ SURVEY = Survey(
     history="prvDiaSources",
     cutouts=_CUTOUTS,
     schema_version="lsst_schema_version",
+    histories=("prvDiaSources", "prvDiaForcedSources"),
 )

@@ -47,4 +47,9 @@ SURVEY = Survey(
     on_tracks=f"candidate.ssnamenr = 'null' and candidate.ndethist = 1 and candidate.isdiffpos = 't' and not ({_STELLAR})",
     fink_columns=FINK_COLUMNS,
     tables=TABLES,
+    # 1 is public; 2 are the partnership's alerts and 3 Caltech's, as `programid` in ZTF's schema says.
+    public="candidate.programid = 1",
+    histories=("prv_candidates", "fp_hists"),
+    # fink-client (`available_topics`) knows them as statistics, and Fink's clock shows how many messages they hold.
+    count_topics="fink_ztf_",
 )
