@@ -10,7 +10,10 @@ from pyspark.sql import DataFrame
 from pyspark.sql.streaming.query import StreamingQuery
 
 from fink_broker.connectors import kafka, parquet
+from fink_broker.connectors.security import Connection
 from fink_broker.connectors.topics import of_new
+from fink_broker.connectors.users import Users
+from fink_broker.errors import ConfigError, ServerUnavailable
 from fink_broker.filters import Filter, active
 from fink_broker.infra.kafka import connection
 from fink_broker.services import raw2science
@@ -67,6 +70,7 @@ def start(context: Context) -> StreamingQuery:
     for name, number in partitions.items():
         if number < output.partitions:
             log.warning("%s has %d partitions, less than [kafka.output] partitions = %d: it is left so", name, number, output.partitions)
+    _grant(users, rights.readable(audiences, filters, survey))
     max_files = settings.distribution.max_files_per_trigger
     science = parquet.stream(context.spark, settings.science, raw2science.schema(context), max_files)
     made = partial(
@@ -76,6 +80,14 @@ def start(context: Context) -> StreamingQuery:
     context.memory[NAME] = delivery
     sink = delivery.sink(made(science)).option("checkpointLocation", str(settings.checkpoint(NAME)))
     return sink.queryName(NAME).trigger(**trigger(context.options, settings.distribution.trigger_seconds)).start()
+
+
+def _grant(connection: Connection, topics: Mapping[str, Sequence[str]]) -> None:
+    """Users may read topics that are new; where there are no users or others look after them, that is no reason to stop."""
+    try:
+        Users(kafka.admin(connection), connection).grant(topics)
+    except (ConfigError, ServerUnavailable) as error:
+        log.info("users' rights stay as they are: %s", error)
 
 
 def review(context: Context, _query: StreamingQuery) -> bool:

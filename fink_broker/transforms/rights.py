@@ -134,6 +134,12 @@ def topics(one: Audience, filters: Sequence[Filter], survey: Survey) -> list[str
     return [one.topic(survey) for one in filters] if one.topics is None else list(one.topics.values())
 
 
+def readable(audiences: Sequence[Audience], filters: Sequence[Filter], survey: Survey) -> dict[str, list[str]]:
+    """What each audience may read: its topics, and everybody those that count alerts; ``*`` stands for the rest of their names."""
+    found = {one.name: topics(one, filters, survey) for one in audiences}
+    return found | {PUBLIC: [*found[PUBLIC], *([f"{survey.count_topics}*"] if survey.count_topics else [])]}
+
+
 def _check(names: Sequence[str], survey: Survey) -> None:
     """Nobody gets another's alerts because two topics are called the same, or one as those that count."""
     for name in names:
