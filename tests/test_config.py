@@ -43,7 +43,14 @@ def test_the_file_says_every_key_with_its_default():
     # Secrets do not belong in the file; what is one's own is shown as a comment.
     files = ("password", "password_file", "ca_file", "certificate_file", "key_file", "key_password", "key_password_file")
     secret = {f"{end}.{key}" for end in ("kafka.input", "kafka.output", "kafka.embedded", "mirror") for key in files}
-    assert written.keys() == defaults.keys() - secret - {"services", "science.modules", "filters", "raw2science.cuts"}
+    assert written.keys() == defaults.keys() - secret - {
+        "services",
+        "science.modules",
+        "filters",
+        "raw2science.cuts",
+        "distribution.public",
+        "audiences",
+    }
     assert written == {key: defaults[key] for key in written}
     assert load(str(DEFAULT_CONF), {}) == Settings()
 

@@ -26,12 +26,13 @@ from fink_broker.connectors.security import Connection
 from fink_broker.infra import kafka, ports, processes
 from fink_broker.services import delivery, distribution
 from fink_broker.services.context import Context, RunOptions
+from tests.integration.conftest import kill_tree
 
 pytestmark = pytest.mark.integration
 
 NIGHT, NEXT = "20260322", "20260323"
 SMALL_BYTES = 4_000
-SLOW = "import time\n\ndef slow(jd):\n    time.sleep(0.01 * len(jd))\n    return jd > 0\n"
+SLOW = "import time\n\ndef slow(jd):\n    time.sleep(0.015 * len(jd))\n    return jd > 0\n"
 COLUMNS = (
     "candid long, objectId string, candidate struct<jd: double, programid: int>, prv_candidates array<struct<jd: double, programid: int>>"
 )
@@ -208,7 +209,9 @@ def test_kafka_restarts_in_mid_batch_and_nothing_is_lost(science, server: Settin
         spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", before)
     where = Connection(kafka.connection(server, server.kafka.output).servers)
     until(lambda: client.message_counts(where, ["fink_slow_ztf"])["fink_slow_ztf"] > 10, query)
-    processes.stop(server, kafka.NAME, say=lambda line: None)
+    running = processes.find(server, kafka.NAME)
+    assert running is not None
+    kill_tree(running.pid)
     assert query.isActive
     kafka.start(server)
     query.awaitTermination(120)
