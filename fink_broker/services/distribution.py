@@ -26,6 +26,7 @@ from fink_broker.transforms.rights import EVERYBODY, Audience
 from fink_broker.transforms.serialise import messages
 
 NAME = "distribution"
+_DELIVERY = "delivery"
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +78,7 @@ def start(context: Context) -> StreamingQuery:
         build, survey=survey, filters=filters, partitions=partitions, audiences=audiences, counted=survey.count_topics is not None
     )
     delivery = Delivery(context, users, partitions, made, science.schema)
-    context.memory[NAME] = delivery
+    context.memory[_DELIVERY] = delivery
     sink = delivery.sink(made(science)).option("checkpointLocation", str(settings.checkpoint(NAME)))
     return sink.queryName(NAME).trigger(**trigger(context.options, settings.distribution.trigger_seconds)).start()
 
@@ -92,11 +93,11 @@ def _grant(connection: Connection, topics: Mapping[str, Sequence[str]]) -> None:
 
 def review(context: Context, _query: StreamingQuery) -> bool:
     """Now and then: the topics that are held are tried again; the plan stays as it is."""
-    context.memory[NAME].catch_up()
+    context.memory[_DELIVERY].catch_up()
     return False
 
 
 def settle(context: Context, _query: StreamingQuery) -> None:
     """At the end of a run that works off all there is: also what topics have missed, if they take it."""
-    while context.options.once and context.memory[NAME].catch_up():
+    while context.options.once and context.memory[_DELIVERY].catch_up():
         pass
