@@ -19,7 +19,7 @@ from fink_broker.connectors.sparklog import newest, offsets
 from fink_broker.errors import FinkError, ServerUnavailable
 from fink_broker.infra import processes
 from fink_broker.infra.kafka import connection
-from fink_broker.monitoring import costs, latency, nights
+from fink_broker.monitoring import costs, delivery, latency, nights
 from fink_broker.monitoring.counts import Books
 from fink_broker.services import live, multimessenger, registry
 
@@ -65,9 +65,9 @@ def status(settings: Settings, night: str | None = None) -> dict[str, Any]:
         stage), batches (the newest ones, each with its stages), errors (science module to number), ok.
         Of stream2raw also lost (messages gone from Kafka before they were read) and backlog (messages that were left to the backlog's
         query, a part of the lag); of raw2science cuts (name to number), cpu_ms (an alert, by science module) and memory_mb; of distribution
-        filters (name to cpu_ms an alert, alerts, failures, reason, since the service has started; off: since and reason) and broken (file
-        to what is wrong with it); of multimessenger notices (see `notices.book.summary`). Of a night ``account``, see
-        `monitoring.nights.Account`.
+        filters (name to cpu_ms an alert, alerts, failures, reason, since the service has started; off: since and reason), broken (file
+        to what is wrong with it), held and too_large (see `monitoring.delivery.state`); of multimessenger notices (see
+        `notices.book.summary`). Of a night ``account``, see `monitoring.nights.Account`.
     """
     books = Books(settings, surveys.get(settings.survey), night)
     services = {}
@@ -91,6 +91,7 @@ def status(settings: Settings, night: str | None = None) -> dict[str, Any]:
             **({"cuts": count.cuts, **asdict(costs.newest(books))} if entry.name == "raw2science" else {}),
             **(_filters(settings) if entry.name == "distribution" else {}),
             **({"notices": multimessenger.notices(settings)} if entry.name == multimessenger.NAME else {}),
+            **(delivery.state(books) if entry.name == delivery.SERVICE else {}),
             "ok": count.meets,
         }
     ok = all(service["ok"] for service in services.values())
@@ -170,6 +171,14 @@ def table(state: Mapping[str, Any]) -> str:
             spent = ", ".join(f"{module} {ms:g}" for module, ms in sorted(service["cpu_ms"].items(), key=lambda pair: -pair[1]))
             notes.append(f"  {name}: CPU ms an alert: {spent}; at most {service['memory_mb']:,} MB in a worker")
         notes += [f"  {name}: {note}" for note in _of_filters(service.get("filters", {}), service.get("broken", {}))]
+        notes += [
+            f"  {name}: HELD {topic} since {one['since']}: {one['reason']}; {one['lag']:,} alerts wait to be looked through for it"
+            for topic, one in service.get("held", {}).items()
+        ]
+        notes += [
+            f"  {name}: {topic} did not take {one['messages']:,} messages, too large for it; the newest: alert {one['newest'][-1]}"
+            for topic, one in service.get("too_large", {}).items()
+        ]
         if not service["ok"]:
             notes.append(f"  {name}: the sums do not meet: {service['in']:,} in, but {service['out']:,} out and the rest not accounted for")
     account = _account(state["account"]) if "account" in state else []

@@ -89,6 +89,11 @@ def stream(
     return rows.where(F.when(F.col(STAMP).isin(known), F.lit(True)).otherwise(stop)).select(*schema.names)
 
 
+def batch(spark: SparkSession, folder: Path, files: Sequence[Path], schema: StructType) -> DataFrame:
+    """Some files of a folder, with columns that its rows are known to have."""
+    return spark.read.schema(schema).option("basePath", str(folder)).parquet(*map(str, files))
+
+
 def schemas(folder: Path) -> list[StructType]:
     """The columns that the folder's rows were written with, oldest first."""
     files = sorted((folder / _SCHEMAS).glob("[0-9]*.json"))

@@ -27,6 +27,8 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 # While it is set up: PySpark's source archive, its wheel and its installed form, at once.
 _ROOM_GB = 3.0
 
+_OF_TESTS = ("requirements-test.lock", "requirements-fink-client.lock")
+
 _PYSPARK = re.compile(r"^py(spark|4j)==")
 
 
@@ -50,7 +52,7 @@ class Setup:
 
     def wanted(self, tests: bool) -> str:
         """The lock files that must have been worked off: with those of the tests last, so that without them it is a prefix."""
-        files = ["requirements.lock", "fink_broker/infra/jars.lock"] + (["requirements-test.lock"] if tests else [])
+        files = ["requirements.lock", "fink_broker/infra/jars.lock", *(_OF_TESTS if tests else ())]
         return "".join(f"{self._read(file)}\n--\n" for file in files)
 
     def is_ready(self, tests: bool) -> bool:
@@ -116,6 +118,7 @@ class Setup:
             self._install(runner, progress, "all other packages", "packages")
             if tests:
                 self._install(runner, progress, "packages of the tests", "tests")
+                self._make_client(runner, progress)
 
         together(runner, progress, spark_and_jars, packages)
         together(runner, progress, lambda: self._rehearse(runner, progress))
@@ -166,6 +169,23 @@ class Setup:
             runner([str(self.python), "-m", "compileall", "-q", "-j2", "-x", r"/(tests?|pyspark)/", str(self._venv / "lib")])
         _write(done, "")
         progress.done(title)
+
+    def _make_client(self, runner: Runner, progress: Progress) -> None:
+        """The environment of users' fink-client, for the tests: its own packages, and for the rest those that the broker has."""
+        client, stamp = self.folder / "fink-client", self.folder / "fink-client" / "from"
+        made_from = self._read("requirements.lock") + self._read(_OF_TESTS[-1])
+        if stamp.exists() and stamp.read_text(encoding="utf-8") == made_from:
+            return
+        shutil.rmtree(client, ignore_errors=True)
+        made = runner([str(self.python), "-m", "venv", "--without-pip", str(client)]) == 0
+        for packages in client.glob("lib/python*/site-packages"):
+            (packages / "broker.pth").write_text(f"{self._venv / packages.relative_to(client)}\n", encoding="utf-8")
+        pip = [str(self.python), "-m", "pip", "--python", str(client)]
+        options = ["--no-deps", "--require-hashes", "--only-binary=:all:", "--no-compile", "--progress-bar=off"]
+        if not made or runner([*pip, "install", *options, "-r", str(self._checkout / _OF_TESTS[-1])]):
+            raise FinkError(explain(self.log, "pip failed"))
+        _write(stamp, made_from)
+        progress.done("fink-client, for the tests")
 
     def _fetch_jars(self, runner: Runner, progress: Progress) -> None:
         locked = jars.read_lock(self._checkout / "fink_broker" / "infra" / "jars.lock")

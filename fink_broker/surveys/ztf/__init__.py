@@ -52,4 +52,9 @@ SURVEY = Survey(
     aliases={"cstampDatac": "cutoutScience.stampData", "linear_fit_slope": "lc_features_r.linear_fit_slope"},
     tables=TABLES,
     counterparts=COUNTERPARTS,
+    # 1 is public; 2 are the partnership's alerts and 3 Caltech's, as `programid` in ZTF's schema says.
+    public="candidate.programid = 1",
+    histories=("prv_candidates", "fp_hists"),
+    # fink-client (`available_topics`) knows them as statistics, and Fink's clock shows how many messages they hold.
+    count_topics="fink_ztf_",
 )
