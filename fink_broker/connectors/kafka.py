@@ -27,8 +27,8 @@ MAX_MESSAGE_BYTES = 32_000_000
 ANSWER_S = 10.0
 SOON_S = 3.0
 
-# Messages of one topic share their key (the schema): large batches let zstd fold it. Spark flushes at the end of a task: nobody waits for the
-# linger.
+# Messages of one topic share their key (the schema): large batches let zstd fold it. Nobody waits for the linger, because Spark
+# flushes at the end of a task.
 _PRODUCER = {
     "kafka.compression.type": "zstd",
     "kafka.batch.size": "1000000",
