@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -23,7 +23,7 @@ from tests.benchmarks._services import Services
 
 RATE = 250  # alerts a second, Rubin's mean
 SECONDS = 40
-_WARM = 10  # files before it counts: the first wait for the compiler
+_WARM = 40  # files before it counts: the first wait for the compiler, and must have arrived
 _TOPIC = "bench_all"
 
 
@@ -45,21 +45,13 @@ def file_to_topic(settings: Settings, source: Path, say: Callable[[str], None]) 
     reader = threading.Thread(target=_read, args=(settings, seen, stop))
     reader.start()
     try:
-        files = _files(settings, source, say, services)
-        ids = {one: file.closed for file in files for one in pq.read_table(file.path, columns=["candid"])["candid"].to_pylist()}
-        deadline = time.monotonic() + 120
-        while not ids.keys() <= seen.keys():
-            if time.monotonic() > deadline or services.died:
-                raise FinkError(f"bench distribution: {len(ids.keys() - seen.keys())} alerts did not arrive; {services.died}")
-            services.look()
-            time.sleep(0.2)
+        ids = _sent(settings, source, say, services, seen)
         peak = services.peak("distribution")
     finally:
         stop.set()
         reader.join()
         services.stop()
-    late = sorted(ids, key=ids.__getitem__)[_WARM * RATE :]
-    waits = pc.quantile([seen[one] - ids[one] for one in late], [0.5, 0.99]).to_pylist()
+    waits = pc.quantile([seen[one] - closed for one, closed in ids.items()], [0.5, 0.99]).to_pylist()
     return [
         Figure(f"file to topic at {RATE} alerts/s, half within", round(waits[0], 2), "s"),
         Figure("file to topic, 99 % within", round(waits[1], 2), "s", 5.0, at_most=True),
@@ -67,21 +59,11 @@ def file_to_topic(settings: Settings, source: Path, say: Callable[[str], None]) 
     ]
 
 
-def _files(settings: Settings, source: Path, say: Callable[[str], None], services: Services) -> list[parquet.File]:
-    """Write science files as raw2science does, one a second; the service runs beside."""
+def _sent(settings: Settings, source: Path, say: Callable[[str], None], services: Services, seen: dict[int, float]) -> dict[int, float]:
+    """Write science files as raw2science does, one a second, with the service beside; when the file of each alert was closed."""
     pieces = settings.root / "pieces"
-    pieces.mkdir()
-    table = pq.read_table(source)
-    utc = pa.timestamp("us", "UTC")  # as Spark has it
-    table = table.cast(
-        pa.schema([field.with_type(utc) if pa.types.is_timestamp(field.type) else field for field in table.schema]), safe=False
-    )
-    for number in range(SECONDS + _WARM):
-        start = number * RATE % (max(table.num_rows - RATE, 0) + 1)
-        part = table.slice(start, RATE)
-        place = part.column_names.index("candid")
-        ids = pc.add(pc.multiply(part["candid"], 0), pc.add(pc.cast([*range(part.num_rows)], "int64"), number * RATE + 1))
-        pq.write_table(part.set_column(place, "candid", ids), pieces / f"{number:04}.parquet")
+    tables = _tables(source)
+    _put(tables[:_WARM], pieces)
     spark = session(settings, "bench-files")
     try:
         schema = spark.read.parquet(str(pieces)).schema
@@ -89,18 +71,47 @@ def _files(settings: Settings, source: Path, say: Callable[[str], None], service
         sink = parquet.sink(alerts, settings.science, settings.checkpoint("raw2science"), ["night"])
         services.start("distribution")
         query = sink.trigger(processingTime="1 second").start()
-        done: list[parquet.File] = []
-        while len(done) < SECONDS + _WARM:
-            say(f"{len(done)} of {SECONDS + _WARM} s")
-            services.look()
-            time.sleep(1)
-            done = parquet.committed(settings.science)
-            if not query.isActive:
-                raise FinkError(f"bench distribution: {query.exception()}")
+        for number in (_WARM, len(tables)):
+            deadline = time.monotonic() + number + 120
+            while len(seen) < number * RATE:
+                say(f"{len(seen):,} of {len(tables) * RATE:,}")
+                if not query.isActive or services.died or time.monotonic() > deadline:
+                    raise FinkError(f"bench distribution: alerts did not arrive; {query.exception()} {services.died}")
+                services.look()
+                time.sleep(0.5)
+            if number == _WARM:
+                _put(tables[_WARM:], pieces)
         query.stop()
-        return done
     finally:
         spark.stop()
+    closed = {}
+    for file in parquet.committed(settings.science):
+        closed |= dict.fromkeys(pq.read_table(file.path, columns=["candid"])["candid"].to_pylist(), file.closed)
+    return {one: when for one, when in closed.items() if one > _WARM * RATE}
+
+
+def _tables(source: Path) -> list[pa.Table]:
+    """A second's alerts each, numbered through."""
+    table = pq.read_table(source)
+    utc = pa.timestamp("us", "UTC")  # as Spark has it
+    kinds = [field.with_type(utc) if pa.types.is_timestamp(field.type) else field for field in table.schema]
+    table = table.cast(pa.schema(kinds), safe=False)
+    place = table.column_names.index("candid")
+    tables = []
+    for number in range(_WARM + SECONDS):
+        part = table.slice(number * RATE % (max(table.num_rows - RATE, 0) + 1), RATE)
+        ids = pa.array(range(number * RATE + 1, number * RATE + 1 + part.num_rows), "int64")
+        tables.append(part.set_column(place, "candid", ids))
+    return tables
+
+
+def _put(tables: Sequence[pa.Table], folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
+    first = len(list(folder.iterdir()))
+    for number, table in enumerate(tables, first):
+        new = folder / f".{number}"
+        pq.write_table(table, new)
+        new.rename(folder / f"{number:04}.parquet")
 
 
 def _read(settings: Settings, seen: dict[int, float], stop: threading.Event) -> None:

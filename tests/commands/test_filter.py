@@ -43,7 +43,6 @@ def test_the_first_filter(here: Settings, capsys: pytest.CaptureFixture[str]):
     assert lines[1].startswith("both_bands: 2 of 51 alerts pass, 3.92 %; ")
     assert lines[2:] == ["  ZTF18abcjaev 975188145315010269", "  ZTF18abctvau 975188145615015025"]
     # What is in the folder already may be tried again, in a new version.
-    here.filter_folder.mkdir(parents=True)
     (here.filter_folder / "both_bands.py").write_text("def both_bands(jd):\n    return jd > 1\n")
     settings, survey = here, command.surveys.get("ztf")
     [new] = filter_trial.chosen(settings, survey, "both_bands.py")
