@@ -69,7 +69,8 @@ def sources(settings: Settings, survey: Survey) -> list[Source]:
     """The configuration, watchlists and regions, then every file of the folder by name."""
     folder = settings.filter_folder
     # Those of everybody, then those that only audiences get.
-    named = list(dict.fromkeys([*settings.distribution.filters, *(name for one in settings.audiences for name in one.filters)]))
+    names = settings.distribution.filters
+    named = [*names, *dict.fromkeys(name for one in settings.audiences for name in one.filters if name not in names)]
     # What an editor is writing, and tests of filters, are no filters.
     own = [file for file in sorted(folder.glob("*")) if re.fullmatch(r"(?!\.|_|test_).*\.(py|toml)", file.name)]
 

@@ -67,7 +67,9 @@ def messages(
     ]
     if counted:
         parts.append(_count(alerts, survey, audiences[0]))
-    id_header = F.struct(F.lit("fink-id").alias("key"), F.expr(message_id or survey.alert_id).cast("string").cast("binary").alias("value"))
+    identity = F.expr(message_id or survey.alert_id).cast("string").cast("binary")
+    # Beside a generator Spark forgets what an alias in a struct has said.
+    id_header = F.named_struct(F.lit("key"), F.lit("fink-id"), F.lit("value"), identity)
     once_each = alerts.select(
         F.inline(F.array(*[part for part, _ in parts])),
         F.hash(F.expr(survey.object_id)).alias("object"),

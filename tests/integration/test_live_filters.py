@@ -21,7 +21,7 @@ from fink_broker.services.context import Context
 pytestmark = pytest.mark.integration
 
 HARM = "def harmful(magpsf):\n    raise ValueError('no model')\n"
-ALERT = "candid long, objectId string, candidate struct<jd: double, magpsf: double>, prv_candidates array<struct<jd: double>>, night string"
+ALERT = "candid long, objectId string, candidate struct<jd: double, magpsf: double, programid: int>, prv_candidates array<struct<jd: double>>, night string"
 
 
 class Scenario(runner.Stop):
@@ -53,7 +53,7 @@ class Stream:
         """Ten alerts more, as raw2science writes them; their ids."""
         new = range(self.sent + 1, self.sent + 11)
         source = self._settings.root / "source"
-        rows = [(number, f"ZTF{number}", (2461122.0, 10.0 + number), [], "20260322") for number in new]
+        rows = [(number, f"ZTF{number}", (2461122.0, 10.0 + number, 1), [], "20260322") for number in new]
         self._spark.createDataFrame(rows, ALERT).coalesce(1).write.mode("append").parquet(str(source))
         alerts = self._spark.readStream.schema(ALERT).parquet(str(source))
         sink = parquet.sink(alerts, self._settings.science, self._settings.checkpoint("raw2science"), ["night"])

@@ -43,7 +43,7 @@ def alerts(spark: SparkSession, rows: list[tuple[int, float, float, float, float
     candidate = (
         f"struct({JD}D + 1 as jd, {JD}D + begin as jdstarthist, ra, dec, rb, 1 as fid, 18.5D as magpsf, 0.1D as sigmapsf, "
         "candid, body as ssdistnr, -999D as distpsnr1, 0D as sgscore1, -999D as neargaia, "
-        "0.9D as drb, 0.1D as classtar, 2 as ndethist) as candidate"
+        "0.9D as drb, 0.1D as classtar, 2 as ndethist, if(candid = 99, 2, 1) as programid) as candidate"
     )
     return (
         spark.createDataFrame(rows, names)
@@ -116,6 +116,7 @@ def test_each_alert_meets_each_notice_once(kafka_server: Running, spark: SparkSe
             (4, *here, -0.5, 0.95, 1.0, -999.0),  # began before the trigger
             (5, *here, 0.5, 0.95, 1.0, 1.0),  # a known body
             (6, 120.0, 10.0, 0.5, 0.95, 1.0, -999.0),  # elsewhere
+            (99, *here, 0.5, 0.95, 1.0, -999.0),  # not public
         ]
     )
     broker.run()

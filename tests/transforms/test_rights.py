@@ -11,7 +11,8 @@ from pyspark.sql import DataFrame, SparkSession
 
 from fink_broker.config import Settings
 from fink_broker.errors import ConfigError
-from fink_broker.filters import Filter, active
+from fink_broker.filters import Filter
+from fink_broker.filters.registry import active
 from fink_broker.surveys import get
 from fink_broker.transforms.filters import with_topics
 from fink_broker.transforms.rights import Audience, audiences, topics
