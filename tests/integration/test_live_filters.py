@@ -21,7 +21,10 @@ from fink_broker.services.context import Context
 pytestmark = pytest.mark.integration
 
 HARM = "def harmful(magpsf):\n    raise ValueError('no model')\n"
-ALERT = "candid long, objectId string, candidate struct<jd: double, magpsf: double, programid: int>, prv_candidates array<struct<jd: double>>, night string"
+ALERT = (
+    "candid long, objectId string, candidate struct<jd: double, magpsf: double, programid: int>, prv_candidates array<struct<jd: double>>, "
+    "night string"
+)
 
 
 class Scenario(runner.Stop):
