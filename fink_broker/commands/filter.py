@@ -14,7 +14,7 @@ from pyspark.sql.types import StructType
 from fink_broker import config, surveys
 from fink_broker.commands import Parser, filter_trial, parse_night, positive, run
 from fink_broker.config import Settings
-from fink_broker.config.sections import Plugin
+from fink_broker.config.own import Plugin
 from fink_broker.connectors import parquet
 from fink_broker.errors import ConfigError, UsageError
 from fink_broker.filters import Filter, registry

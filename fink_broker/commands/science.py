@@ -9,7 +9,7 @@ from pathlib import Path
 from fink_broker import config, surveys
 from fink_broker.commands import Parser, bench, positive, run, trial
 from fink_broker.config import Settings
-from fink_broker.config.sections import ScienceModule
+from fink_broker.config.own import ScienceModule
 from fink_broker.errors import ConfigError, UsageError
 from fink_broker.infra import environments
 from fink_broker.science import registry

@@ -8,12 +8,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 from pyspark.sql import DataFrame, SparkSession
 
 from datasim import TEMPLATES
 from fink_broker import surveys
 from fink_broker.config import Settings
-from fink_broker.config.sections import ScienceModule
+from fink_broker.config.own import ScienceModule
 from fink_broker.connectors import avro
 from fink_broker.errors import UsageError
 from fink_broker.science import registry
@@ -101,10 +103,23 @@ def chosen(settings: Settings, survey: Survey, name: str) -> list[Module]:
 
 
 def read(spark: SparkSession, data: Path, survey: Survey) -> DataFrame:
-    """Alerts of a Parquet file, or of Avro packets in a file or folder."""
+    """Alerts of Parquet files of the same columns, or of Avro packets, in a file or folder.
+
+    Raises
+    ------
+    UsageError
+        The files are not of one kind, or cannot be read.
+    """
     files = sorted(data.rglob("*")) if data.is_dir() else [data]
     packets = [content for file in files if file.is_file() and (content := file.read_bytes()).startswith(_AVRO)]
     if not packets:
+        tables = [file for file in files if file.suffix == ".parquet" or file == data]
+        try:
+            kinds = {pq.read_schema(file).to_string(show_schema_metadata=False) for file in tables}
+        except (OSError, pa.ArrowInvalid) as error:
+            raise UsageError(f"{data} cannot be read as Parquet or Avro packets: {' '.join(str(error).split())[:200]}") from error
+        if len(kinds) != 1:
+            raise UsageError(f"{data} holds {'files of different columns: name one of them' if kinds else 'no alerts'}")
         return spark.read.parquet(str(data))
     messages = spark.createDataFrame(list(enumerate(packets)), "offset long, value binary").selectExpr(
         "value", "'file' as topic", "0 as partition", "offset", "now() as kafkaTimestamp"

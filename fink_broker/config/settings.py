@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pydantic import ConfigDict, Field
 
+from fink_broker.config.own import OwnService, Plugin, Science
 from fink_broker.config.positions import Notices, Region, SkyMap, Watchlist
 from fink_broker.config.sections import (
     Archive,
@@ -15,11 +16,8 @@ from fink_broker.config.sections import (
     HBase,
     Kafka,
     Mirror,
-    OwnService,
-    Plugin,
     Raw2science,
     SchemaRegistry,
-    Science,
     Section,
     Simulator,
     Spark,

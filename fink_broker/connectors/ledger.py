@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fink_broker.files import write_whole
+
 _FILE = "ledger.json"
 
 
@@ -44,9 +46,7 @@ class Ledger:
 
     def save(self) -> None:
         """Write it in one step."""
-        new = self.data / f".{_FILE}.new"
-        new.write_text(json.dumps({name: value for name, value in asdict(self).items() if name != "data"}), encoding="utf-8")
-        new.rename(self.data / _FILE)
+        write_whole(self.data / _FILE, json.dumps({name: value for name, value in asdict(self).items() if name != "data"}))
 
 
 def load(data: Path) -> Ledger:

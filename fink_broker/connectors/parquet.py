@@ -33,6 +33,7 @@ from fink_broker.connectors import ledger
 from fink_broker.connectors.sparklog import entries, newest
 from fink_broker.connectors.widening import merged
 from fink_broker.errors import ConfigError
+from fink_broker.files import write_whole
 
 LOG = "_spark_metadata"
 STAMP = "columns_id"
@@ -111,11 +112,7 @@ def publish(folder: Path, schema: StructType) -> int:
     with _PUBLISHING:
         if schema not in schemas(folder):
             notes = folder / _SCHEMAS
-            notes.mkdir(parents=True, exist_ok=True)
-            file = notes / f"{1 + len(list(notes.glob('[0-9]*.json'))):04}.json"
-            new = file.with_suffix(".new")
-            new.write_text(schema.json(), encoding="utf-8")
-            new.rename(file)
+            write_whole(notes / f"{1 + len(list(notes.glob('[0-9]*.json'))):04}.json", schema.json())
     return _stamp(schema)
 
 

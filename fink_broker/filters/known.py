@@ -11,7 +11,7 @@ from pathlib import Path
 
 from fink_broker import filters as own
 from fink_broker.config import Settings
-from fink_broker.config.sections import Plugin
+from fink_broker.config.own import Plugin
 from fink_broker.errors import ConfigError
 from fink_broker.filters import Filter, published
 from fink_broker.plugins import Reference

@@ -10,7 +10,7 @@ from functools import cache, partial
 from pathlib import Path
 
 from fink_broker.config import Settings
-from fink_broker.config.sections import Plugin
+from fink_broker.config.own import Plugin
 from fink_broker.errors import ConfigError
 from fink_broker.filters import Filter, published, sky
 from fink_broker.filters.known import Known, reference_to

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO
 
 from fink_broker.errors import FinkError
+from fink_broker.files import write_whole
 from fink_broker.infra import jars
 from fink_broker.infra.setup_steps import Progress, Runner, explain, together
 
@@ -83,7 +84,7 @@ class Setup:
                 raise
             finally:
                 shutil.rmtree(self.folder / "tmp", ignore_errors=True)
-            _write(self.folder / "stamp", self.wanted(tests))
+            write_whole(self.folder / "stamp", self.wanted(tests))
 
     @contextmanager
     def locked(self) -> Iterator[IO[str]]:
@@ -140,7 +141,7 @@ class Setup:
             package = f"python{sys.version_info.major}.{sys.version_info.minor}-venv"
             what = f"{sys.executable} cannot make a virtual environment: install {package} (apt), or set FINK_PYTHON to another Python"
             raise FinkError(explain(self.log, what))
-        _write(self._venv / "from", self._read("requirements.lock"))
+        write_whole(self._venv / "from", self._read("requirements.lock"))
 
     def _install(self, runner: Runner, progress: Progress, title: str, part: str) -> None:
         """Install one part of the packages: ``pyspark``, the other ``packages``, or ``tests``.
@@ -153,7 +154,7 @@ class Setup:
             return
         lock = self._read("requirements-test.lock" if part == "tests" else "requirements.lock")
         if part == "tests":
-            _write(self._venv / "from-tests", lock)
+            write_whole(self._venv / "from-tests", lock)
         entries = [entry for entry in _entries(lock) if bool(_PYSPARK.match(entry)) == (part == "pyspark")]
         file = self.folder / "tmp" / f"{part}.lock"
         file.write_text("\n".join(entries), encoding="utf-8")
@@ -167,7 +168,7 @@ class Setup:
         if part == "packages":
             # Here, because where PYTHONDONTWRITEBYTECODE is set every start would compile them; their tests are not needed.
             runner([str(self.python), "-m", "compileall", "-q", "-j2", "-x", r"/(tests?|pyspark)/", str(self._venv / "lib")])
-        _write(done, "")
+        write_whole(done, "")
         progress.done(title)
 
     def _make_client(self, runner: Runner, progress: Progress) -> None:
@@ -184,7 +185,7 @@ class Setup:
         options = ["--no-deps", "--require-hashes", "--only-binary=:all:", "--no-compile", "--progress-bar=off"]
         if not made or runner([*pip, "install", *options, "-r", str(self._checkout / _OF_TESTS[-1])]):
             raise FinkError(explain(self.log, "pip failed"))
-        _write(stamp, made_from)
+        write_whole(stamp, made_from)
         progress.done("fink-client, for the tests")
 
     def _fetch_jars(self, runner: Runner, progress: Progress) -> None:
@@ -202,7 +203,7 @@ class Setup:
             return
         path = f"PYTHONPATH={self._checkout}"
         failed = runner(["env", path, str(self.python), "-P", "-m", "fink_broker.services.rehearsal"])
-        _write(done, jars_lock)
+        write_whole(done, jars_lock)
         progress.done("Java's classes of a start " + ("could not be kept: each start takes some seconds more" if failed else "kept"))
 
     def _read(self, file: str) -> str:
@@ -213,13 +214,6 @@ def _entries(lock: str) -> list[str]:
     """The entries of a lock file: a requirement with the lines of its hashes."""
     lines = [line for line in lock.splitlines() if not line.lstrip().startswith("#")]
     return re.split(r"\n(?=\S)", "\n".join(lines))
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a file so that it is there whole or not at all."""
-    new = path.with_name(path.name + ".new")
-    new.write_text(text, encoding="utf-8")
-    new.replace(path)
 
 
 def main(argv: list[str]) -> int:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 from fink_broker.config import Settings
 from fink_broker.connectors.sparklog import newest
+from fink_broker.files import write_whole
 from fink_broker.monitoring import reach
 from fink_broker.monitoring.counts import Books
 
@@ -78,11 +78,7 @@ def load(settings: Settings) -> Note:
 
 def save(settings: Settings, note: Note) -> None:
     """Write the note, whole or not at all."""
-    path: Path = settings.delivery
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_suffix(".new")
-    new.write_text(json.dumps(asdict(note)), encoding="utf-8")
-    new.replace(path)
+    write_whole(settings.delivery, json.dumps(asdict(note)))
 
 
 def state(books: Books) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from fink_broker.connectors.ranges import Offsets, Range, between, next_messages
 from fink_broker.connectors.security import Connection
 from fink_broker.connectors.sparklog import newest, offsets
 from fink_broker.errors import ServerUnavailable
+from fink_broker.files import write_whole
 
 _LIVE = "stream2raw"
 _CHECKED = "checked"
@@ -103,7 +104,7 @@ def check(settings: Settings, connection: Connection, query: StreamingQuery | No
         log.warning("cannot look for what is gone from Kafka now: %s", error)
         return
     settings.gaps.mkdir(parents=True, exist_ok=True)
-    _write(settings.gaps / _CHECKED, str(done))
+    write_whole(settings.gaps / _CHECKED, str(done))
 
 
 def _checked(settings: Settings) -> int:
@@ -165,7 +166,7 @@ def note(
         return
     _tell(gaps, noted(settings))
     settings.gaps.mkdir(parents=True, exist_ok=True)
-    _write(settings.gaps / f"{name}.json", json.dumps([asdict(gap) for gap in gaps]))
+    write_whole(settings.gaps / f"{name}.json", json.dumps([asdict(gap) for gap in gaps]))
 
 
 def _tell(gaps: Iterable[Gap], known: Iterable[Gap]) -> None:
@@ -188,9 +189,3 @@ def _missing(ranges: Iterable[Range], files: Sequence[File]) -> Iterator[Range]:
         inside = here & (pc.field("offset") >= one.start) & (pc.field("offset") < one.until)
         edges = [one.start - 1, *np.unique(rows.filter(inside)["offset"].to_numpy()).tolist(), one.until]
         yield from (one._replace(start=left + 1, until=right) for left, right in pairwise(edges) if right > left + 1)
-
-
-def _write(file: Path, text: str) -> None:
-    new = file.with_name(f".{file.name}")
-    new.write_text(text, encoding="utf-8")
-    new.rename(file)

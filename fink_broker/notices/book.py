@@ -10,13 +10,13 @@ from __future__ import annotations
 import datetime
 import json
 import logging
-import os
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from fink_broker.files import write_whole
 from fink_broker.notices.notice import RETRACTION, Notice, Unusable, parse
 
 log = logging.getLogger(__name__)
@@ -110,13 +110,7 @@ class Book:
         return [(name, notice) for name, notice in newest.values() if notice.status != RETRACTION]
 
     def _write(self) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        new = self._path.with_suffix(".new")
-        with new.open("w", encoding="utf-8") as file:
-            json.dump(self._noted, file)
-            file.flush()
-            os.fsync(file.fileno())
-        new.rename(self._path)
+        write_whole(self._path, json.dumps(self._noted))
 
 
 def summary(path: Path) -> dict[str, Any]:

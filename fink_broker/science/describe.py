@@ -11,7 +11,6 @@ import hashlib
 import importlib.metadata
 import inspect
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from fink_broker.errors import ConfigError
+from fink_broker.files import write_whole
 from fink_broker.plugins import Reference
 
 # PySpark's code of a UDF that takes one row (`udf`), whose function is called with values and not with Series.
@@ -128,11 +128,8 @@ def describe_in(
             raise ConfigError(f"{python} does not run: {said[-1] if said else error}") from error
         if not ran.stdout:
             raise ConfigError(f"{next(iter(missing.values()))['source']} ends the process that imports it")
-        kept.mkdir(parents=True, exist_ok=True)
         for answer, found in zip(missing, json.loads(ran.stdout.splitlines()[-1]), strict=True):
-            new = answer.with_suffix(f".{os.getpid()}")
-            new.write_text(json.dumps(found), encoding="utf-8")
-            new.rename(answer)
+            write_whole(answer, json.dumps(found))
     return [Description(**json.loads(answer.read_text(encoding="utf-8"))) for answer in answers]
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from fink_broker import science
 from fink_broker.catalogues import store
 from fink_broker.config import Settings
-from fink_broker.config.sections import ScienceModule
+from fink_broker.config.own import ScienceModule
 from fink_broker.errors import ConfigError
 from fink_broker.infra import environments
 from fink_broker.plugins import Reference

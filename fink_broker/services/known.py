@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 
 from fink_broker.config import Settings
 from fink_broker.connectors import avro
+from fink_broker.files import write_whole
 from fink_broker.surveys import Survey
 from fink_broker.transforms.framing import Codec, Form, Writer
 from fink_broker.transforms.schemas import absorb, damaged, reader_schema
@@ -126,12 +127,9 @@ def form(settings: Settings, survey: Survey) -> Form:
 def keep(settings: Settings, survey: Survey, one: Learned) -> None:
     """Remember a schema."""
     folder = _folder(settings, survey)
-    folder.mkdir(parents=True, exist_ok=True)
     number = 1 + max((int(file.stem) for file in folder.glob("[0-9]*.json")), default=0)
     file = folder / f"{number:04}.json"
-    new = file.with_suffix(".new")
-    new.write_text(one.model_dump_json(), encoding="utf-8")
-    new.rename(file)
+    write_whole(file, one.model_dump_json())
     log.info("learned a schema of %s, %s: %s", survey.name, "decoded in the JVM" if one.fast else "slow", file)
 
 

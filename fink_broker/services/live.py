@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -16,6 +15,7 @@ from pyspark.sql import DataFrame
 
 from fink_broker.config import Settings
 from fink_broker.errors import ConfigError, ServerUnavailable
+from fink_broker.files import write_whole
 from fink_broker.filters import Filter, registry
 from fink_broker.services.context import Context
 from fink_broker.surveys import Survey
@@ -78,7 +78,7 @@ class Live:
         self._gathered = registry.gather(sources, before.sources, self._runnable)
         for name, fault in self._gathered.faults.items():
             if before.faults.get(name) != fault:
-                log.error("%s; its last good version stays in use", fault)
+                log.error("%s%s", fault, "; its last good version stays in use" if before.sources.get(name) else "")
         chosen = [one for one in self._gathered.filters if not _names(one) & set(off)]
         if chosen == self.filters:
             return False
@@ -103,12 +103,12 @@ class Live:
             if spent.in_turn >= self._settings.distribution.failures:
                 reason = f"no answer for {spent.in_turn} batches in turn: {spent.reason}"
                 log.error("the filter '%s' is switched off: %s; on again: fink filter enable %s", name, reason, name)
-                _write(_note(self._settings, name), {"since": _now(), "reason": reason})
+                write_whole(_note(self._settings, name), json.dumps({"since": _now(), "reason": reason}))
                 tally[name] = replace(spent, in_turn=0)
         counts = {name: {key: value for key, value in asdict(spent).items() if key != "never"} for name, spent in tally.items()}
         notes = {"since": self._since, "filters": counts, "faults": self._gathered.faults}
         if (text := json.dumps(notes)) != self._written:
-            _write(self._settings.filter_notes / _COSTS, notes)
+            write_whole(self._settings.filter_notes / _COSTS, text)
             self._written = text
 
 
@@ -169,14 +169,6 @@ def _state(file: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return state.st_mtime_ns, state.st_size
-
-
-def _write(file: Path, values: Any) -> None:
-    """At once: a reader sees the old file or the new one."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    new = file.with_suffix(f".{os.getpid()}")
-    new.write_text(json.dumps(values), encoding="utf-8")
-    new.rename(file)
 
 
 def _now() -> str:

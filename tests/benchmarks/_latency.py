@@ -14,7 +14,7 @@ from confluent_kafka import Consumer
 
 from fink_broker.commands.bench import Figure
 from fink_broker.config import Settings
-from fink_broker.config.sections import Plugin
+from fink_broker.config.own import Plugin
 from fink_broker.connectors import parquet
 from fink_broker.errors import FinkError
 from fink_broker.infra import kafka as kafka_server

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from pathlib import Path
 from subprocess import DEVNULL, Popen, TimeoutExpired
 
 import psutil
@@ -12,10 +13,15 @@ import psutil
 from fink_broker import config
 from fink_broker.commands.config import toml
 from fink_broker.config import CHECKOUT, Settings
-from fink_broker.infra import trees
+from fink_broker.infra import environments, trees
 
 SERVICES = ("stream2raw", "raw2science", "distribution")
 _EARLY_S = 120.0  # from the start until memory has settled
+
+
+def plugins(settings: Settings) -> Path:
+    """The environment ``ztf`` of the broker whose home lies above that of `fink bench`."""
+    return environments.folder(settings.model_copy(update={"home": settings.root.parent}), "ztf")
 
 
 class Services:

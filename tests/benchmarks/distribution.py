@@ -15,13 +15,14 @@ from fink_broker import surveys
 from fink_broker.commands.bench import Figure, Report
 from fink_broker.commands.progress import Progress
 from fink_broker.config import Settings
-from fink_broker.config.sections import Distribution, Science
+from fink_broker.config.own import Science
+from fink_broker.config.sections import Distribution
 from fink_broker.connectors import kafka
 from fink_broker.filters import Filter
 from fink_broker.filters.known import Known, reference_to
 from fink_broker.filters.registry import configured
-from fink_broker.infra import environments, processes
 from fink_broker.infra import kafka as kafka_server
+from fink_broker.infra import processes
 from fink_broker.services import distribution
 from fink_broker.services.live import runnable
 from fink_broker.session import session
@@ -30,6 +31,7 @@ from fink_broker.worker.tally import Adding, Tally
 from tests.benchmarks import _alerts
 from tests.benchmarks import _measure as measure
 from tests.benchmarks._latency import file_to_topic
+from tests.benchmarks._services import plugins
 from tests.benchmarks.science import _lines
 
 ALERTS, ROUNDS = 5_000, 3
@@ -52,8 +54,7 @@ def run(settings: Settings, alerts: int | None = None) -> Report:
     """
     number = alerts or ALERTS
     progress = Progress(sys.stderr)
-    # `fink bench` has a home of its own below the broker's.
-    envs = environments.folder(settings.model_copy(update={"home": settings.root.parent}), "ztf")
+    envs = plugins(settings)
     settings.root.mkdir(parents=True, exist_ok=True)
     lines = [] if envs.exists() else [f"the filters of fink-filters were not measured: {envs} is not there (fink science install ztf)"]
     with tempfile.TemporaryDirectory(dir=settings.root) as folder:

@@ -24,11 +24,12 @@ from fink_broker.commands import trial
 from fink_broker.commands.bench import Figure, Report
 from fink_broker.commands.progress import Progress
 from fink_broker.config import CHECKOUT, Settings
-from fink_broker.config.sections import Raw2science, Science
+from fink_broker.config.own import Science
+from fink_broker.config.sections import Raw2science
 from fink_broker.connectors import parquet
 from fink_broker.errors import FinkError
-from fink_broker.infra import environments, processes
 from fink_broker.infra import kafka as kafka_server
+from fink_broker.infra import processes
 from fink_broker.infra.processes import tree_usage
 from fink_broker.monitoring.costs import Costs, total
 from fink_broker.science.module import Module
@@ -39,6 +40,7 @@ from fink_broker.transforms.columns import named
 from fink_broker.transforms.science import with_science
 from fink_broker.transforms.workers import Workers
 from tests.benchmarks import _measure as measure
+from tests.benchmarks._services import plugins
 from tests.benchmarks.intake import simulated
 
 ALERTS, ROUNDS = 5_000, 1
@@ -82,8 +84,7 @@ def run(settings: Settings, alerts: int | None = None) -> Report:
     """
     count = alerts or ALERTS
     progress = Progress(sys.stderr)
-    # `fink bench` has a home of its own below the broker's.
-    envs = environments.folder(settings.model_copy(update={"home": settings.root.parent}), "ztf")
+    envs = plugins(settings)
     settings.root.mkdir(parents=True, exist_ok=True)
     figures: list[Figure] = []
     lines: list[str] = []

@@ -112,6 +112,7 @@ def test_filters_that_name_each_other(home):
     ("values", "message"),
     [
         ({"distribution": {"filters": ["bright", "bright"]}}, "there is a filter 'bright' already"),
+        ({"audiences": [{"name": "partners", "filters": ["brigth"]}]}, "unknown filter 'brigth', did you mean 'bright'"),
         ({"filters": [{"name": "a", "sql": "true"}, {"name": "a", "sql": "false"}]}, "there are two filters 'a'"),
         ({"distribution": {"filters": ["fink.blazar"]}}, r"the filter 'fink\.blazar': fink-filters is not there \(fink science install"),
         ({"filters": [{"name": "a", "function": "fink_broker.filters.ztf:rising", "constants": {"x": 1}}]}, "no constant 'x'"),

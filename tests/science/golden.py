@@ -13,7 +13,8 @@ import fastavro
 
 from datasim.packet import container, writer_schema
 from fink_broker.config import Settings
-from fink_broker.config.sections import Raw2science, Science, Spark
+from fink_broker.config.own import Science
+from fink_broker.config.sections import Raw2science, Spark
 from fink_broker.science.registry import active
 from fink_broker.services import raw2science, stream2raw
 from fink_broker.session import session

@@ -12,7 +12,8 @@ import pytest
 
 from fink_broker import __version__
 from fink_broker.config import CHECKOUT, Settings
-from fink_broker.config.sections import Raw2science, Science, ScienceModule
+from fink_broker.config.own import Science, ScienceModule
+from fink_broker.config.sections import Raw2science
 from fink_broker.errors import ConfigError
 from fink_broker.infra import environments
 from fink_broker.plugins import Reference

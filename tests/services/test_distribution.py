@@ -11,7 +11,8 @@ import pytest
 from pyspark.sql import functions as F
 
 from fink_broker.config import Settings
-from fink_broker.config.sections import Distribution, Kafka, KafkaOutput, Plugin
+from fink_broker.config.own import Plugin
+from fink_broker.config.sections import Distribution, Kafka, KafkaOutput
 from fink_broker.connectors import kafka
 from fink_broker.filters import Filter
 from fink_broker.filters.registry import active

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fink_broker.config import Settings
-from fink_broker.config.sections import OwnService
+from fink_broker.config.own import OwnService
 from fink_broker.errors import ConfigError, UsageError
 from fink_broker.infra.servers import SERVERS
 from fink_broker.services import registry

@@ -8,7 +8,8 @@ import pytest
 from pyspark.sql import functions as F
 
 from fink_broker.config import Settings
-from fink_broker.config.sections import Distribution, Plugin
+from fink_broker.config.own import Plugin
+from fink_broker.config.sections import Distribution
 from fink_broker.errors import ConfigError
 from fink_broker.filters import Filter
 from fink_broker.filters import ztf as own

@@ -60,6 +60,14 @@ def sent(alerts: DataFrame, config: Settings, *, counted: bool = False) -> dict[
     return {topic: sorted(some, key=str) for topic, some in found.items()}
 
 
+def test_a_filter_that_is_switched_off_is_out_of_use_for_audiences_too():
+    config = settings({"name": "partners", "filters": ["bright", "secret"]})
+    filters = [one for one in active(config, ZTF) if one.name != "secret"]
+    public, partners = audiences(config, ZTF, filters)
+    assert topics(public, filters, ZTF) == ["fink_bright_ztf"]
+    assert topics(partners, filters, ZTF) == ["fink_bright_partners_ztf"]
+
+
 def test_each_audience_gets_what_its_rule_says(alerts: DataFrame):
     found = sent(alerts, settings(PARTNERS))
     ids = {topic: [alert["candid"] for alert in some] for topic, some in found.items()}

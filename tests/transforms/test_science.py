@@ -10,7 +10,8 @@ import pyarrow as pa
 import pytest
 
 from fink_broker.config import Settings
-from fink_broker.config.sections import Raw2science, Science, ScienceModule
+from fink_broker.config.own import Science, ScienceModule
+from fink_broker.config.sections import Raw2science
 from fink_broker.errors import ConfigError
 from fink_broker.science.module import Module
 from fink_broker.science.registry import active
