@@ -32,7 +32,9 @@ pytestmark = pytest.mark.integration
 
 NIGHT, NEXT = "20260322", "20260323"
 SMALL_BYTES = 4_000
-SLOW = "import time\n\ndef slow(jd):\n    time.sleep(0.015 * len(jd))\n    return jd > 0\n"
+# A task's messages are in Kafka at the latest when it ends: that of the first alerts ends at once, the other one takes seconds.
+QUICK = 20
+SLOW = f"import time\n\ndef slow(candid):\n    time.sleep(0.025 * (candid > {QUICK}).sum())\n    return candid > 0\n"
 COLUMNS = (
     "candid long, objectId string, candidate struct<jd: double, programid: int>, prv_candidates array<struct<jd: double, programid: int>>"
 )
@@ -201,14 +203,15 @@ def test_kafka_restarts_in_mid_batch_and_nothing_is_lost(science, server: Settin
     one = science("slow")
     before = spark.conf.get("spark.sql.execution.arrow.maxRecordsPerBatch")
     sent = range(1, 301)
-    one.append(*[(number, b"", NIGHT) for number in sent])
+    for some in (sent[:QUICK], sent[QUICK:]):  # a file each, and so a task each
+        one.append(*[(number, b"", NIGHT) for number in some])
     spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", "5")
     try:
         query = distribution.start(one.context())
     finally:
         spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", before)
     where = Connection(kafka.connection(server, server.kafka.output).servers)
-    until(lambda: client.message_counts(where, ["fink_slow_ztf"])["fink_slow_ztf"] > 10, query)
+    until(lambda: client.message_counts(where, ["fink_slow_ztf"])["fink_slow_ztf"] >= QUICK, query)
     running = processes.find(server, kafka.NAME)
     assert running is not None
     kill_tree(running.pid)
