@@ -32,7 +32,7 @@ def add(alerts: DataFrame, folder: Path, batch: int, partitions: Sequence[str], 
     session = alerts.sparkSession
     jvm: Any = session._jvm  # the sink has no other door
     execution = jvm.org.apache.spark.sql.execution
-    columns, options = jvm.PythonUtils.toSeq(list(partitions)), jvm.PythonUtils.toScalaMap(parquet.ROW_GROUPS)
+    columns, options = jvm.PythonUtils.toSeq(list(partitions)), jvm.PythonUtils.toScalaMap({})
     form = execution.datasources.parquet.ParquetFileFormat()
     sink = execution.streaming.FileStreamSink(session._jsparkSession, str(folder), form, columns, options)
     sink.addBatch(batch, alerts.select("*", stamp)._jdf)

@@ -39,8 +39,8 @@ _PRODUCER = {
 }
 
 FETCH = {
-    "kafka.fetch.max.bytes": str(MAX_MESSAGE_BYTES),
-    "kafka.max.partition.fetch.bytes": str(MAX_MESSAGE_BYTES),
+    "kafka.fetch.max.bytes": "4000000",
+    "kafka.max.partition.fetch.bytes": "4000000",
 }
 # What Kafka has given up before it was read must not end the stream, now and at every start: monitoring/gaps.py counts it.
 GO_ON = {"failOnDataLoss": "false"}

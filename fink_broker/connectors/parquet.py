@@ -43,15 +43,6 @@ _READERS = 4  # threads: pyarrow reads footers and columns beside the interprete
 _OWNER = "_owner"
 _PUBLISHING = threading.Lock()  # two queries of a process may write rows of the same columns
 
-# Parquet holds a row group in memory, and looks at its size only after 100 rows: of large messages that is more than there is. Few
-# values of an alert come again: without dictionaries a file is half a percent larger, and its writing costs a fifth less.
-ROW_GROUPS = {
-    "parquet.block.size": str(32 * 1024 * 1024),
-    "parquet.page.size.row.check.min": "4",
-    "parquet.enable.dictionary": "false",
-}
-
-
 def stream(
     spark: SparkSession,
     folder: Path,
@@ -136,7 +127,6 @@ def sink(alerts: DataFrame, folder: Path, checkpoint: Path, partitions: Sequence
         .writeStream.format("parquet")
         .option("path", str(folder))
         .option("checkpointLocation", str(checkpoint))
-        .options(**ROW_GROUPS)
         .partitionBy(*partitions)
         .outputMode("append")
     )

@@ -19,7 +19,7 @@ from fink_broker.connectors import parquet
 
 # As the messages of Kafka, and then which rejected row each was.
 MESSAGE = "value binary, topic string, partition int, offset bigint, kafkaTimestamp timestamp"
-_COLUMNS = ("value", "topic", "partition", "offset", "kafkaTimestamp", "reason", "night")
+COLUMNS = ("value", "topic", "partition", "offset", "kafkaTimestamp", "reason", "night")
 _FILE_BYTES = 64_000_000
 
 Key = tuple[str, int, int, bytes]
@@ -98,7 +98,7 @@ def read(file: Path) -> Iterator[Rejected]:
 
 
 def _rows(file: Path, night: str) -> Iterator[Rejected]:
-    columns = [name for name in _COLUMNS if name != "night"]
+    columns = [name for name in COLUMNS if name != "night"]
     for batch in pq.ParquetFile(file).iter_batches(batch_size=64, columns=columns):
         for row in batch.to_pylist():
             values: dict[str, Any] = row

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple, TypeVar
 
+import pyarrow as pa
 from py4j.protocol import Py4JError  # type: ignore[import-untyped]
 from pyspark.errors import PySparkException
 
@@ -176,7 +177,9 @@ def _patiently(context: Context, ask: Callable[[], T]) -> T:
 
 def _is_readable(context: Context, position: Position, value: bytes, knows: Known, *, sound: bool = False, slow: bool = False) -> bool:
     """Whether a plan that knows that much reads a message, and finds it a sound alert: tried, in the JVM."""
-    one = context.spark.createDataFrame([(value, *position, datetime.now(UTC))], replay.MESSAGE)
+    # By way of Arrow: a frame made of Python rows starts Python workers, which this service needs for nothing else.
+    row = zip(replay.COLUMNS, (value, *position, datetime.now(UTC)), strict=False)
+    one = context.spark.createDataFrame(pa.table({name: [field] for name, field in row}), replay.MESSAGE)
     codec = knows.codec(context.settings.stream2raw.max_message_bytes, slow=slow)
     try:
         found = decode(one, codec, context.survey.checks).select("reason").collect()

@@ -9,7 +9,6 @@ from pyspark.sql import DataFrame, SparkSession
 
 from datasim import TEMPLATES, night
 from datasim.packet import container, writer_schema
-from fink_broker.connectors.parquet import ROW_GROUPS
 from fink_broker.services import stream2raw
 from fink_broker.services.known import Known
 from fink_broker.services.simulator import templates
@@ -58,4 +57,4 @@ def _further(alerts: DataFrame) -> list[str]:
 def written(alerts: DataFrame, folder: Path, say: Callable[[str], None]) -> None:
     """Write them as raw2science does."""
     say("science alerts")
-    alerts.write.options(**ROW_GROUPS).parquet(str(folder))
+    alerts.write.parquet(str(folder))
