@@ -101,7 +101,8 @@ def write(messages: DataFrame, connection: Connection) -> None:
     messages.write.format("kafka").options(**connection.spark, **_PRODUCER).save()
 
 
-def _admin(connection: Connection, **more: Any) -> AdminClient:
+def admin(connection: Connection, **more: Any) -> AdminClient:
+    """A client for what changes a Kafka."""
     # librdkafka prints its own connection errors to stderr: they come to us as exceptions too.
     return AdminClient({**connection.client, "log_level": 0, "socket.timeout.ms": 5000, **more}, logger=log)
 
@@ -124,13 +125,13 @@ def wait_for(connection: Connection, seconds: float, what: str) -> None:
 
     def ask() -> None:
         try:
-            admin = _admin(connection, error_cb=note)
+            client = admin(connection, error_cb=note)
         except KafkaException as error:
             raise ConfigError(f"the certificates or keys for {what} at {connection} are of no use: {error.args[0].str()}") from None
         try:
-            admin.list_topics(timeout=min(5.0, seconds))
+            client.list_topics(timeout=min(5.0, seconds))
         except KafkaException:
-            admin.poll(0)
+            client.poll(0)
             if refusals:
                 who = f"{connection.username}, {connection.mechanism}" if connection.username else "us"
                 raise ServerUnavailable(f"{what} at {connection} does not let {who} in: {refusals[-1]}") from None
@@ -139,7 +140,7 @@ def wait_for(connection: Connection, seconds: float, what: str) -> None:
     patiently(ask, (KafkaException,), seconds, f"{what} at {connection}")
 
 
-def make_topics(connection: Connection, topics: Mapping[str, int]) -> dict[str, int]:
+def make_topics(connection: Connection, topics: Mapping[str, int], config: Mapping[str, str] | None = None) -> dict[str, int]:
     """Make the topics that do not exist.
 
     Parameters
@@ -148,6 +149,8 @@ def make_topics(connection: Connection, topics: Mapping[str, int]) -> dict[str, 
         The Kafka.
     topics : mapping
         Topic to the number of partitions for a new one.
+    config : mapping, optional
+        Settings of new topics.
 
     Returns
     -------
@@ -159,10 +162,14 @@ def make_topics(connection: Connection, topics: Mapping[str, int]) -> dict[str, 
     ServerUnavailable
         Kafka did not make a topic; the message names it.
     """
-    admin = _admin(connection)
-    existing = admin.list_topics(timeout=10).topics
-    new = [NewTopic(name, num_partitions=n, replication_factor=-1) for name, n in topics.items() if name not in existing]
-    for name, future in admin.create_topics(new).items() if new else ():
+    client = admin(connection)
+    existing = client.list_topics(timeout=10).topics
+    new = [
+        NewTopic(name, num_partitions=n, replication_factor=-1, config=dict(config or {}))
+        for name, n in topics.items()
+        if name not in existing
+    ]
+    for name, future in client.create_topics(new).items() if new else ():
         try:
             future.result(30)
         except KafkaException as error:
@@ -172,7 +179,7 @@ def make_topics(connection: Connection, topics: Mapping[str, int]) -> dict[str, 
 
 def partitions(connection: Connection, topics: str) -> dict[str, int]:
     """Topics whose names match, to their number of partitions."""
-    known = _admin(connection).list_topics(timeout=ANSWER_S).topics
+    known = admin(connection).list_topics(timeout=ANSWER_S).topics
     return {name: len(topic.partitions) for name, topic in known.items() if re.fullmatch(topics, name)}
 
 
