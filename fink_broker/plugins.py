@@ -7,6 +7,7 @@ import hashlib
 import importlib
 import importlib.util
 import inspect
+import re
 import sys
 import traceback
 from collections.abc import Callable
@@ -15,6 +16,15 @@ from pathlib import Path
 from typing import Any
 
 from fink_broker.errors import ConfigError
+
+# Variables by which published plug-ins find a chat to post to: KNWEBHOOK, FINK_TG_TOKEN, ANOMALY_SLACK_TOKEN. What Hadoop and AWS name so
+# is for Spark, and what has two underscores is a key of our configuration.
+_CHAT = re.compile(r"WEBHOOK|SLACK|TELEGRAM|DISCORD|(^|_)TG_|^(?!HADOOP_|AWS_|FINK_\w+__)\w*TOKEN", re.IGNORECASE)
+
+
+def is_for_chat(variable: str) -> bool:
+    """Whether an environment variable lets a plug-in post somewhere, which is not its own to do."""
+    return bool(_CHAT.search(variable))
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,10 @@ _AVRO = {
 }
 
 
+# What Java says of classes that it does not keep, or of a file of them that does not fit.
+QUIET = "-Xlog:cds=off -Xlog:cds+dynamic=off"
+
+
 def session(settings: Settings, name: str) -> SparkSession:
     """Start the Spark application.
 
@@ -62,10 +66,18 @@ def session(settings: Settings, name: str) -> SparkSession:
         return builder.getOrCreate()
 
 
+def classes() -> Path:
+    """Where Java keeps the classes that Spark's start loads, see `services/rehearsal.py`."""
+    return jars.setup() / "classes.jsa"
+
+
 def _conf(settings: Settings, log: Path) -> dict[str, str]:
     avro = " ".join(f"-D{key}={value}" for key, value in _AVRO.items())
     log4j = CHECKOUT / "conf" / "log4j2.properties"
     options = f'{settings.spark.java_options} {avro} -Dfink.log="{log}" -Dlog4j2.configurationFile="{log4j}"'
+    if classes().exists():
+        # Java goes without it, in silence, where it does not fit: another Java, jars, or a class path that begins with another folder.
+        options += f' -XX:SharedArchiveFile="{classes()}" {QUIET}'
     local = settings.spark.master.startswith("local")
     spark_jars = sorted(str(jar) for jar in jars.folder("spark").glob("*.jar"))
     conf = {

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 import pandas as pd
+
+from fink_broker.connectors import parquet
+from fink_broker.transforms.serialise import INTERNAL
 
 
 def differences(expected: Any, found: Any, path: str = "") -> list[str]:
@@ -24,6 +28,16 @@ def differences(expected: Any, found: Any, path: str = "") -> list[str]:
         return [] if bytes(expected) == bytes(found) else [f"{path}: other bytes"]
     alike = type(expected) is type(found) and expected == found
     return [] if alike else [f"{path}: {str(expected)[:80]!r}, not {str(found)[:80]!r}"]
+
+
+def as_sent(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A science alert as users get it: without what stays inside, and times as text."""
+    inside = (*INTERNAL, parquet.STAMP)
+    return {name: _text(value) if isinstance(value, datetime) else value for name, value in row.items() if name not in inside}
+
+
+def _text(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%d %H:%M:%S.%f").rstrip("0").rstrip(".")
 
 
 def as_series(rows: list[dict[str, Any]], name: str) -> pd.Series:

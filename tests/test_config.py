@@ -44,6 +44,7 @@ def test_the_file_says_every_key_with_its_default():
     files = ("password", "password_file", "ca_file", "certificate_file", "key_file", "key_password", "key_password_file")
     secret = {f"{end}.{key}" for end in ("kafka.input", "kafka.output", "kafka.embedded", "mirror", "notices") for key in files}
     own = {"services", "science.modules", "filters", "raw2science.cuts", "watchlists", "regions", "skymaps", "notices.folder"}
+    own |= {"distribution.public", "audiences"}
     assert written.keys() == defaults.keys() - secret - own
     assert written == {key: defaults[key] for key in written}
     assert load(str(DEFAULT_CONF), {}) == Settings()
@@ -166,8 +167,14 @@ def test_secrets_are_read_and_never_shown(conf, monkeypatch: pytest.MonkeyPatch,
 
 def test_programs_that_need_no_secret_are_not_given_any():
     secrets = dict.fromkeys(("FINK_KAFKA__INPUT__PASSWORD", "FINK_KAFKA__OUTPUT__KEY_PASSWORD", "FINK_KAFKA__EMBEDDED__PASSWORD"), SECRET)
+    chats = dict.fromkeys(("KNWEBHOOK", "KNWEBHOOK_AMA_CL", "FINK_TG_TOKEN", "ANOMALY_SLACK_TOKEN", "EARLY_TDE_TG_TOKEN"), SECRET)
     others = {"FINK_KAFKA__INPUT__USERNAME": "me", "FINK_HOME": "/x", "PATH": "/bin", "FINK_NO__SUCH": "key"}
-    assert without_secrets(secrets | others) == others
+    others |= {"HADOOP_TOKEN_FILE_LOCATION": "/t", "AWS_SESSION_TOKEN": "a", "FINK_NO__TOKEN_URL": "u"}
+    assert without_secrets(secrets | chats | others) == others
+
+
+def test_the_token_of_a_published_filter_is_no_key(conf):
+    assert load(conf(""), {"FINK_TG_TOKEN": SECRET}) == load(conf(""), {})
 
 
 def test_a_wrong_secret_is_not_shown_either(conf):

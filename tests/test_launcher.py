@@ -179,7 +179,8 @@ def test_from_another_folder_through_links_and_the_path(machine: Machine) -> Non
 def test_a_checkout_with_blanks_in_its_path(tmp_path: Path) -> None:
     copy = tmp_path / "my own fink"
     shutil.copytree(CHECKOUT / "bin", copy / "bin")
-    for file in ("requirements.lock", "requirements-test.lock", "fink_broker/infra/jars.lock", "fink_broker/__init__.py"):
+    locks = ("requirements.lock", "requirements-test.lock", "requirements-fink-client.lock")
+    for file in (*locks, "fink_broker/infra/jars.lock", "fink_broker/__init__.py"):
         (copy / file).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(CHECKOUT / file, copy / file)
     machine = Machine(tmp_path / "a machine", copy)

@@ -81,13 +81,15 @@ find_python() { # prints a Python that the locked packages are known to run on
 # Makes sure that the installation is there and exports what Python needs of it. The stamp is a copy of the lock files that
 # were worked off, so this costs no more than reading them.
 ensure_setup() { # broker | tests
-    local wanted stamp='' python
+    local wanted file stamp='' python
     find_java
     # Another Spark's or Python's modules must not get in the way of the locked ones.
     unset SPARK_HOME PYTHONHOME
     export PYTHONPATH=$FINK_HOME
     wanted=$(<"$FINK_HOME/requirements.lock")$'\n--\n'$(<"$FINK_HOME/fink_broker/infra/jars.lock")$'\n--'
-    [[ $1 != tests ]] || wanted+=$'\n'$(<"$FINK_HOME/requirements-test.lock")$'\n--'
+    [[ $1 != tests ]] || for file in requirements-test requirements-fink-client; do
+        wanted+=$'\n'$(<"$FINK_HOME/$file.lock")$'\n--'
+    done
     [[ ! -r $FINK_SETUP/stamp ]] || stamp=$(<"$FINK_SETUP/stamp")
     if [[ $stamp != "$wanted"* || ! -x $FINK_SETUP/venv/bin/python ]]; then
         python=$(find_python) || exit

@@ -28,7 +28,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def check(settings: Settings) -> None:
-    """Check what the types cannot: that the survey, modules, cuts, filters, own services and the files for logging in to Kafka are there.
+    """Check what the types cannot: that the survey, modules, cuts, filters, audiences, own services and files for Kafka are there.
 
     Raises
     ------
@@ -39,11 +39,12 @@ def check(settings: Settings) -> None:
     from fink_broker.filters import registry as filters
     from fink_broker.science import registry as science
     from fink_broker.services import registry
+    from fink_broker.transforms import rights
 
     survey = surveys.get(settings.survey)
     science.active(settings, survey)
     surveys.with_cuts(survey, settings.raw2science.cuts)
-    filters.active(settings, survey)
+    rights.audiences(settings, survey, filters.active(settings, survey))
     for entry in registry.known(settings).values():
         entry.module()
     for end in (settings.kafka.input, settings.kafka.output, settings.mirror):

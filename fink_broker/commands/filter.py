@@ -172,6 +172,7 @@ def new(settings: Settings, name: str) -> None:
     for file in texts:
         if file.exists():
             raise UsageError(f"{file} is there already")
+    settings.filter_folder.mkdir(parents=True, exist_ok=True)
     for file, text in texts.items():
         file.write_text(text.format(name=name), encoding="utf-8")
     print(

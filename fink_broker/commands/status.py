@@ -19,11 +19,12 @@ from fink_broker.connectors.sparklog import newest, offsets
 from fink_broker.errors import FinkError, ServerUnavailable
 from fink_broker.infra import processes
 from fink_broker.infra.kafka import connection
-from fink_broker.monitoring import costs, latency, nights
+from fink_broker.monitoring import costs, delivery, latency, nights
 from fink_broker.monitoring.counts import Books
-from fink_broker.services import multimessenger, registry
+from fink_broker.services import live, multimessenger, registry
 
 _DROPPED = ("cut", "duplicate")
+_COSTLIEST = 10
 _FROM_KAFKA = ("stream2raw", "mirror")
 
 
@@ -63,8 +64,10 @@ def status(settings: Settings, night: str | None = None) -> dict[str, Any]:
         not answer), rate (alerts out in a second, over the last minute), latency_s (p50 and p99 of the newest batch), stages_s (the same by
         stage), batches (the newest ones, each with its stages), errors (science module to number), ok.
         Of stream2raw also lost (messages gone from Kafka before they were read) and backlog (messages that were left to the backlog's
-        query, a part of the lag); of raw2science cuts (name to number), cpu_ms (an alert, by science module) and memory_mb; of
-        multimessenger notices (see `notices.book.summary`). Of a night ``account``, see `monitoring.nights.Account`.
+        query, a part of the lag); of raw2science cuts (name to number), cpu_ms (an alert, by science module) and memory_mb; of distribution
+        filters (name to cpu_ms an alert, alerts, failures, reason, since the service has started; off: since and reason), broken (file
+        to what is wrong with it), held and too_large (see `monitoring.delivery.state`); of multimessenger notices (see
+        `notices.book.summary`). Of a night ``account``, see `monitoring.nights.Account`.
     """
     books = Books(settings, surveys.get(settings.survey), night)
     services = {}
@@ -86,7 +89,9 @@ def status(settings: Settings, night: str | None = None) -> dict[str, Any]:
             **_speed(books, entry.name),
             "errors": count.errors,
             **({"cuts": count.cuts, **asdict(costs.newest(books))} if entry.name == "raw2science" else {}),
+            **(_filters(settings) if entry.name == "distribution" else {}),
             **({"notices": multimessenger.notices(settings)} if entry.name == multimessenger.NAME else {}),
+            **(delivery.state(books) if entry.name == delivery.SERVICE else {}),
             "ok": count.meets,
         }
     ok = all(service["ok"] for service in services.values())
@@ -94,6 +99,16 @@ def status(settings: Settings, night: str | None = None) -> dict[str, Any]:
         return {"ok": ok, "services": services}
     account = nights.account(books)
     return {"ok": ok and not account.faults, "services": services, "account": asdict(account)}
+
+
+def _filters(settings: Settings) -> dict[str, Any]:
+    """What the service last wrote of the filters that are functions, and which are off."""
+    notes, off = live.costs(settings), live.switched_off(settings)
+    found = {
+        name: {**one, "cpu_ms": round(one["cpu_ms"] / max(one["alerts"], 1), 4), "off": off.get(name)}
+        for name, one in notes["filters"].items()
+    }
+    return {"filters": found | {name: {"off": note} for name, note in off.items() if name not in found}, "broken": notes["faults"]}
 
 
 def _speed(books: Books, service: str) -> dict[str, Any]:
@@ -155,10 +170,39 @@ def table(state: Mapping[str, Any]) -> str:
         if service.get("cpu_ms"):
             spent = ", ".join(f"{module} {ms:g}" for module, ms in sorted(service["cpu_ms"].items(), key=lambda pair: -pair[1]))
             notes.append(f"  {name}: CPU ms an alert: {spent}; at most {service['memory_mb']:,} MB in a worker")
+        notes += [f"  {name}: {note}" for note in _of_filters(service.get("filters", {}), service.get("broken", {}))]
+        notes += [
+            f"  {name}: HELD {topic} since {one['since']}: {one['reason']}; {one['lag']:,} alerts wait to be looked through for it"
+            for topic, one in service.get("held", {}).items()
+        ]
+        notes += [
+            f"  {name}: {topic} did not take {one['messages']:,} messages, too large for it; the newest: alert {one['newest'][-1]}"
+            for topic, one in service.get("too_large", {}).items()
+        ]
         if not service["ok"]:
             notes.append(f"  {name}: the sums do not meet: {service['in']:,} in, but {service['out']:,} out and the rest not accounted for")
     account = _account(state["account"]) if "account" in state else []
     return "\n".join([*lines, *notes, *account, "", "sums meet" if state["ok"] else "SUMS DO NOT MEET"])
+
+
+def _of_filters(filters: Mapping[str, Any], broken: Mapping[str, str]) -> list[str]:
+    """What is to be said of filters: what the costliest take, who had no answer, who is off or broken."""
+    ran = sorted((one["cpu_ms"], name) for name, one in filters.items() if one.get("alerts"))
+    spent = ", ".join(f"{name} {ms:g}" for ms, name in reversed(ran[-_COSTLIEST:]))
+    return [
+        *([f"CPU ms an alert: {spent}" + (f", {len(ran) - _COSTLIEST} more" if len(ran) > _COSTLIEST else "")] if ran else []),
+        *(
+            f"the filter {name} had no answer for {one['failures']:,} alerts: {one['reason']}"
+            for name, one in filters.items()
+            if one.get("failures")
+        ),
+        *(
+            f"the filter {name} is off since {one['off']['since']}: {one['off']['reason']}; fink filter enable {name}"
+            for name, one in filters.items()
+            if one["off"]
+        ),
+        *(f"{fault}; its last good version is in use" for fault in broken.values()),
+    ]
 
 
 def _notices(found: Mapping[str, Any] | None) -> list[str]:

@@ -15,11 +15,12 @@ from pydantic import SecretStr, ValidationError
 
 from fink_broker.config.settings import CHECKOUT, Settings
 from fink_broker.errors import ConfigError
+from fink_broker.plugins import is_for_chat
 
 DEFAULT_CONF = CHECKOUT / "conf" / "fink.conf"
 
-# Variables of the launcher that are not keys of the configuration.
-_RESERVED = {"FINK_HOME", "FINK_CONF", "FINK_SETUP", "FINK_PYTHON", "FINK_MAVEN"}
+# Variables of the launcher, and one of the package fink-filters, that are not keys of the configuration.
+_RESERVED = {"FINK_HOME", "FINK_CONF", "FINK_SETUP", "FINK_PYTHON", "FINK_MAVEN", "FINK_TG_TOKEN"}
 
 
 def conf_path(argument: str | None = None) -> Path:
@@ -75,9 +76,9 @@ def variables(environ: Mapping[str, str]) -> list[str]:
 
 
 def without_secrets(environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment for programs that need none of our passwords."""
+    """The environment for programs that need none of our passwords, and for plug-ins, which are not to post anywhere."""
     secret = {name for name in variables(environ) if SecretStr in _kinds(_path(name))}
-    return {name: value for name, value in environ.items() if name not in secret}
+    return {name: value for name, value in environ.items() if name not in secret and not is_for_chat(name)}
 
 
 def _path(variable: str) -> list[str]:

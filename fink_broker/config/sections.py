@@ -65,6 +65,8 @@ class KafkaOutput(KafkaEnd):
     section: ClassVar[str] = "kafka.output"
 
     partitions: Count = 2
+    retention_hours: Count = 168
+    user_servers: str = ""
 
 
 class KafkaServer(Section):
@@ -73,7 +75,8 @@ class KafkaServer(Section):
     port: Port = 9092
     heap: str = "512m"
     secure: bool = False
-    username: Annotated[str, Field(min_length=1)] = "fink"
+    # Kafka's list of those who may do everything is divided by semicolons.
+    username: Annotated[str, Field(pattern=r"^[^;]+$")] = "fink"
     password: SecretStr = SecretStr("")
     password_file: Path | None = None
 
@@ -183,6 +186,26 @@ class Distribution(Section):
     folder: Path = Path("filters")
     timeout_seconds: Seconds = 10.0
     failures: Count = 5
+    public: str | None = None
+    retry_seconds: Seconds = 60.0
+
+
+class Audience(Section):
+    """Users who may see other alerts than the public, on topics of their own.
+
+    Attributes
+    ----------
+    name : str
+        Part of the topics' names: ``fink_<filter>_<name>_<survey>``.
+    rule : str
+        SQL condition on the alerts that they may see; empty for all.
+    filters : list of str
+        Their filters; those of the public without.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*$")]
+    rule: str = ""
+    filters: list[str] = []
 
 
 class Archive(Section):

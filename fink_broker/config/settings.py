@@ -10,6 +10,7 @@ from pydantic import ConfigDict, Field
 from fink_broker.config.positions import Notices, Region, SkyMap, Watchlist
 from fink_broker.config.sections import (
     Archive,
+    Audience,
     Distribution,
     HBase,
     Kafka,
@@ -63,6 +64,7 @@ class Settings(Section):
     watchlists: list[Watchlist] = Field(default=[])
     regions: list[Region] = Field(default=[])
     skymaps: list[SkyMap] = Field(default=[])
+    audiences: list[Audience] = Field(default=[])
 
     def below_checkout(self, path: Path) -> Path:
         """The path itself if absolute, else below the checkout."""
@@ -97,6 +99,11 @@ class Settings(Section):
     def gaps(self) -> Path:
         """Folder of the notes which of Kafka's offsets gave no message."""
         return self.root / "data" / "gaps"
+
+    @property
+    def delivery(self) -> Path:
+        """Note of the topics that could not be written to."""
+        return self.root / "data" / "delivery.json"
 
     @property
     def replay(self) -> Path:

@@ -17,7 +17,7 @@ from fink_broker.errors import ServerUnavailable
 
 SENT = "sent long"
 
-_PRODUCER = {
+PRODUCER = {
     "enable.idempotence": True,
     "compression.type": "zstd",
     "linger.ms": 20,
@@ -50,7 +50,7 @@ def send(
     ServerUnavailable
         Not all were acknowledged; those that were are there.
     """
-    producer = Producer({**connection.client, **_PRODUCER, "message.timeout.ms": round(patience_s * 1000)})
+    producer = Producer({**connection.client, **PRODUCER, "message.timeout.ms": round(patience_s * 1000)})
     faults: list[str] = []
     sent = 0
 
@@ -64,7 +64,7 @@ def send(
             topic, partitions = targets[message["topic"]]
             headers = [(header["key"], header["value"]) for header in message["headers"] or ()]
             where = {"topic": topic, "partition": message["partition"] % partitions, "timestamp": message["timestamp"]}
-            _produce(producer, **where, key=message["key"], value=message["value"], headers=headers, on_delivery=note)
+            produce(producer, **where, key=message["key"], value=message["value"], headers=headers, on_delivery=note)
             sent += 1
     waiting = producer.flush(2 * patience_s)
     if faults or waiting:
@@ -73,7 +73,8 @@ def send(
     yield pa.RecordBatch.from_pydict({"sent": pa.array([sent], pa.int64())})
 
 
-def _produce(producer: Producer, **message: Any) -> None:
+def produce(producer: Producer, **message: Any) -> None:
+    """Hand a message to a producer; wait if as much is waiting as may."""
     while True:
         try:
             producer.produce(**message)

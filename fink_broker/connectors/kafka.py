@@ -12,7 +12,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql.streaming.readwriter import DataStreamReader, DataStreamWriter
+from pyspark.sql.streaming.readwriter import DataStreamReader
 
 from fink_broker.connectors.security import Connection
 from fink_broker.errors import ConfigError, ServerUnavailable
@@ -91,13 +91,11 @@ def _reader(spark: SparkSession, connection: Connection, topics: str, starting: 
     )
 
 
-def sink(messages: DataFrame, connection: Connection) -> DataStreamWriter:
-    """Writer of a stream of messages (`topic`, `key`, `value`, `partition`, `headers`), at least once."""
-    return messages.writeStream.format("kafka").options(**connection.spark, **_PRODUCER)
-
-
 def write(messages: DataFrame, connection: Connection) -> None:
-    """Write messages (`topic`, `key`, `value`, `partition`, `headers`) and wait until all are acknowledged, at least once."""
+    """Write messages (`topic`, `key`, `value`, `partition`, `headers`) and wait until all are acknowledged, at least once.
+
+    The first that is not taken ends it, after four tries: see `services.delivery`.
+    """
     messages.write.format("kafka").options(**connection.spark, **_PRODUCER).save()
 
 

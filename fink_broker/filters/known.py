@@ -125,7 +125,7 @@ class Known:
         except ConfigError as error:
             raise ConfigError(f"{title}: {error}") from error
         if found.fault:
-            raise ConfigError(f"{title}: {found.fault}")
+            raise ConfigError(found.fault if origin and origin in found.fault else f"{title}: {found.fault}")
         inputs = columns_of(title, entry.columns, entry.constants, found)
         return Filter(entry.name, None, reference, inputs, entry.constants, self._settings.distribution.timeout_seconds, origin=origin)
 

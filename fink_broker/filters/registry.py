@@ -68,19 +68,20 @@ def active(settings: Settings, survey: Survey) -> list[Filter]:
 def sources(settings: Settings, survey: Survey) -> list[Source]:
     """The configuration, watchlists and regions, then every file of the folder by name."""
     folder = settings.filter_folder
+    # Those of everybody, then those that only audiences get.
+    named = list(dict.fromkeys([*settings.distribution.filters, *(name for one in settings.audiences for name in one.filters)]))
     # What an editor is writing, and tests of filters, are no filters.
     own = [file for file in sorted(folder.glob("*")) if re.fullmatch(r"(?!\.|_|test_).*\.(py|toml)", file.name)]
 
     @cache
     def known() -> Known:
         shelf = Known(settings, survey)
-        every = published.EVERY in settings.distribution.filters
-        names = [*settings.distribution.filters, *(shelf.published if every else ())]
+        names = [*named, *(shelf.published if published.EVERY in named else ())]
         shelf.prepare(names, [reference_to(file) for file in own if file.suffix == ".py"])
         return shelf
 
     files = tuple(settings.below_checkout(one.file.expanduser()) for one in settings.filters if one.file)
-    configuration = Source(CONFIGURATION, files, lambda: configured(known(), settings.distribution.filters))
+    configuration = Source(CONFIGURATION, files, lambda: configured(known(), named))
     by_position = [Source(str(one), (one.file,), partial(_of_entry, one, settings, survey)) for one in sky.entries(settings)]
     return [configuration, *by_position, *(Source(str(file), (file,), partial(_load, known, file)) for file in own)]
 

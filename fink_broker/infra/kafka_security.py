@@ -1,4 +1,4 @@
-"""The embedded Kafka with logins and TLS: its listeners, its certificates, its one user."""
+"""The embedded Kafka with logins and TLS: its listeners, its certificates, its own user, who may do everything."""
 
 from __future__ import annotations
 
@@ -53,7 +53,11 @@ def server_properties(settings: Settings) -> dict[str, object]:
     """What server.properties says of TLS and logins; no secret is in it."""
     place = folder(settings)
     login = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
+    ours = [settings.kafka.embedded.username, *(f"CN={_certified(alias)}" for alias in ("server", "client"))]
     return {
+        # Who has no right may do nothing; the broker and its certificates may do everything.
+        "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+        "super.users": ";".join(f"User:{name}" for name in ours),
         "listener.security.protocol.map": ",".join([*(f"{name}:{name}" for name in LISTENERS), "CONTROLLER:SSL"]),
         "inter.broker.listener.name": "SSL",
         "ssl.keystore.type": "PEM",
@@ -156,7 +160,7 @@ def _make_certificates(place: Path) -> None:
         ca = ["-ext", "bc:c=ca:true", "-ext", "ku:c=keyCertSign"]
         names = ["-ext", f"san=ip:{ports.HOST},dns:localhost", "-signer", "ca"]
         for alias, options in (("ca", ca), ("server", names), ("client", ["-signer", "ca"])):
-            key = ["-keyalg", "EC", "-groupname", "secp256r1", "-validity", _YEARS_10, "-dname", f"CN=Fink {alias}"]
+            key = ["-keyalg", "EC", "-groupname", "secp256r1", "-validity", _YEARS_10, "-dname", f"CN={_certified(alias)}"]
             _keytool(store, secret, "-genkeypair", "-alias", alias, *key, *options)
         certificates = {alias: _keytool(store, secret, "-exportcert", "-rfc", "-alias", alias) for alias in ("ca", "server", "client")}
         keys = _private_keys(store, secret, ("server", "client"))
@@ -164,6 +168,10 @@ def _make_certificates(place: Path) -> None:
     _write(place / SERVER, keys["server"] + certificates["server"])
     _write(place / CERTIFICATE, certificates["client"])
     _write(place / KEY, keys["client"])
+
+
+def _certified(alias: str) -> str:
+    return f"Fink {alias}"
 
 
 def _keytool(store: Path, secret: str, *arguments: str) -> str:

@@ -27,6 +27,8 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 # While it is set up: PySpark's source archive, its wheel and its installed form, at once.
 _ROOM_GB = 3.0
 
+_OF_TESTS = ("requirements-test.lock", "requirements-fink-client.lock")
+
 _PYSPARK = re.compile(r"^py(spark|4j)==")
 
 
@@ -50,7 +52,7 @@ class Setup:
 
     def wanted(self, tests: bool) -> str:
         """The lock files that must have been worked off: with those of the tests last, so that without them it is a prefix."""
-        files = ["requirements.lock", "fink_broker/infra/jars.lock"] + (["requirements-test.lock"] if tests else [])
+        files = ["requirements.lock", "fink_broker/infra/jars.lock", *(_OF_TESTS if tests else ())]
         return "".join(f"{self._read(file)}\n--\n" for file in files)
 
     def is_ready(self, tests: bool) -> bool:
@@ -103,7 +105,7 @@ class Setup:
 
     def _steps(self, tests: bool, runner: Runner) -> None:
         progress = Progress(self.log)
-        print(f"Fink sets itself up in {self.folder}, once: minutes, 1.1 GB (details: setup.log there)", file=sys.stderr, flush=True)
+        print(f"Fink sets itself up in {self.folder}, once: minutes, 1.3 GB (details: setup.log there)", file=sys.stderr, flush=True)
         if not self._venv_fits(tests):
             self._make_venv(runner)
             progress.done(f"virtual environment with Python {sys.version.split()[0]}")
@@ -116,8 +118,10 @@ class Setup:
             self._install(runner, progress, "all other packages", "packages")
             if tests:
                 self._install(runner, progress, "packages of the tests", "tests")
+                self._make_client(runner, progress)
 
         together(runner, progress, spark_and_jars, packages)
+        together(runner, progress, lambda: self._rehearse(runner, progress))
 
     def _venv_fits(self, tests: bool) -> bool:
         """Whether there is an environment, whole or begun, that is made from the present lock files."""
@@ -166,6 +170,23 @@ class Setup:
         _write(done, "")
         progress.done(title)
 
+    def _make_client(self, runner: Runner, progress: Progress) -> None:
+        """The environment of users' fink-client, for the tests: its own packages, and for the rest those that the broker has."""
+        client, stamp = self.folder / "fink-client", self.folder / "fink-client" / "from"
+        made_from = self._read("requirements.lock") + self._read(_OF_TESTS[-1])
+        if stamp.exists() and stamp.read_text(encoding="utf-8") == made_from:
+            return
+        shutil.rmtree(client, ignore_errors=True)
+        made = runner([str(self.python), "-m", "venv", "--without-pip", str(client)]) == 0
+        for packages in client.glob("lib/python*/site-packages"):
+            (packages / "broker.pth").write_text(f"{self._venv / packages.relative_to(client)}\n", encoding="utf-8")
+        pip = [str(self.python), "-m", "pip", "--python", str(client)]
+        options = ["--no-deps", "--require-hashes", "--only-binary=:all:", "--no-compile", "--progress-bar=off"]
+        if not made or runner([*pip, "install", *options, "-r", str(self._checkout / _OF_TESTS[-1])]):
+            raise FinkError(explain(self.log, "pip failed"))
+        _write(stamp, made_from)
+        progress.done("fink-client, for the tests")
+
     def _fetch_jars(self, runner: Runner, progress: Progress) -> None:
         locked = jars.read_lock(self._checkout / "fink_broker" / "infra" / "jars.lock")
         try:
@@ -173,6 +194,16 @@ class Setup:
         except FinkError as error:
             raise FinkError(explain(self.log, str(error))) from error
         progress.done(f"{len(locked)} jars for Spark, Kafka and HBase, each as locked by its SHA-256")
+
+    def _rehearse(self, runner: Runner, progress: Progress) -> None:
+        """Let Java keep what it loads for Spark. Without it every start takes longer, and nothing else."""
+        done, jars_lock = self._venv / "done-classes", self._read("fink_broker/infra/jars.lock")
+        if done.exists() and done.read_text(encoding="utf-8") == jars_lock:
+            return
+        path = f"PYTHONPATH={self._checkout}"
+        failed = runner(["env", path, str(self.python), "-P", "-m", "fink_broker.services.rehearsal"])
+        _write(done, jars_lock)
+        progress.done("Java's classes of a start " + ("could not be kept: each start takes some seconds more" if failed else "kept"))
 
     def _read(self, file: str) -> str:
         return (self._checkout / file).read_text(encoding="utf-8").rstrip("\n")

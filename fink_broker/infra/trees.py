@@ -34,10 +34,12 @@ def tree_usage(pid: int) -> Usage:
     """
     cpu_s, rss = 0.0, 0
     root = psutil.Process(pid)
+    # By the clock that psutil reckons by: its time of boot is rounded to seconds.
+    now = psutil.boot_time() + time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.time()
     for process in members(root):
         with contextlib.suppress(psutil.NoSuchProcess):
             cpu_s += sum(process.cpu_times()[:4])  # user, system, and both of the children that have ended
-            if process == root or time.time() - process.create_time() > _NEW_S:
+            if process == root or now - process.create_time() > _NEW_S:
                 rss += process.memory_info().rss
     return Usage(cpu_s, rss)
 

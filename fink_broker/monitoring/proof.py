@@ -20,6 +20,7 @@ from fink_broker.connectors.security import Connection
 from fink_broker.filters import Filter
 from fink_broker.filters.registry import active
 from fink_broker.surveys import Survey, with_cuts
+from fink_broker.transforms import rights
 from fink_broker.transforms.filters import with_topics
 from fink_broker.transforms.quality import passes
 from fink_broker.transforms.rows import ROW_KEY, rows
@@ -88,12 +89,14 @@ def _ids(files: Iterable[parquet.File], column: str) -> list[Any]:
 
 
 def user_topics(proof: Proof, science: DataFrame, settings: Settings, survey: Survey, connection: Connection) -> None:
-    """Consume and decode every message as fink-client does, and compare with what each filter selects of the science alerts."""
+    """Consume and decode every message as fink-client does, and compare with what each filter selects for each audience."""
     filters: list[Filter] = active(settings, survey)
-    expected: dict[str, list[int]] = {one.topic(survey): [] for one in filters}
-    selected = with_topics(science, filters, survey).select(survey.alert_id, F.explode("topics"))
-    for alert, topic in selected.collect():
-        expected[topic].append(alert)
+    audiences = rights.audiences(settings, survey, filters)
+    expected: dict[str, list[int]] = {topic: [] for one in audiences for topic in rights.topics(one, filters, survey)}
+    selected = with_topics(science, filters, survey)
+    for one in audiences:
+        for alert, topic in selected.select(survey.alert_id, F.explode(one.granted(selected))).collect():
+            expected[topic].append(alert)
     times = []
     for topic, ids in expected.items():
         found = []

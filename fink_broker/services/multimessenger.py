@@ -21,6 +21,8 @@ from fink_broker.config import Settings
 from fink_broker.connectors import gcn, kafka, parquet
 from fink_broker.connectors.security import Connection
 from fink_broker.connectors.sparklog import newest
+from fink_broker.connectors.topics import of_new
+from fink_broker.connectors.users import grant
 from fink_broker.errors import ConfigError, FinkError, ServerUnavailable
 from fink_broker.infra.kafka import connection
 from fink_broker.monitoring import reach
@@ -30,6 +32,7 @@ from fink_broker.services import raw2science
 from fink_broker.services.context import Context, trigger
 from fink_broker.surveys import Survey
 from fink_broker.transforms.counterparts import counterparts, message_id
+from fink_broker.transforms.rights import PUBLIC, everybody
 from fink_broker.transforms.serialise import messages
 
 NAME = "multimessenger"
@@ -56,8 +59,10 @@ def start(context: Context) -> StreamingQuery:
     settings, checkpoint = context.settings, context.settings.checkpoint(NAME)
     assert context.survey.counterparts is not None
     settings.notices_folder.mkdir(parents=True, exist_ok=True)
-    users = connection(settings, settings.kafka.output)
-    partitions = kafka.make_topics(users, dict.fromkeys(context.survey.counterparts.topics, settings.kafka.output.partitions))
+    output = settings.kafka.output
+    users = connection(settings, output)
+    partitions = kafka.make_topics(users, dict.fromkeys(context.survey.counterparts.topics, output.partitions), of_new(output))
+    grant(users, {PUBLIC: list(partitions)})
     book = Book(checkpoint / _BOOK, settings.notices_folder, newest(checkpoint / "offsets"))
     outlet = _Outlet(context, users, partitions)
     context.memory[NAME] = (book, outlet)
@@ -102,7 +107,8 @@ class _Outlet:
         if not found:
             return
         survey, settings = self._context.survey, self._context.settings.notices
-        pairs = counterparts(alerts, found, survey, settings.days, settings.level)
+        public = alerts.where(everybody(self._context.settings, survey).sees(alerts))
+        pairs = counterparts(public, found, survey, settings.days, settings.level)
         kafka.write(messages(pairs, survey, self._partitions, message_id=message_id(survey)), self._users)
 
 

@@ -148,6 +148,12 @@ class Survey:
         Columns that past alerts have beside their own, name to expression.
     schema_version : str, optional
         Published name of the column that says which schema an alert was written with: the namespace of its record (``lsst.v10_0``).
+    public : str
+        Condition on the alerts that everybody may see; empty if all may be seen.
+    histories : tuple of str
+        Arrays of records to which a rule on alerts applies too, entry by entry (see `transforms.rights`).
+    count_topics : str, optional
+        Beginning of the names of the topics, one a night, by whose messages readers count its alerts; the night follows.
     """
 
     name: str
@@ -173,6 +179,9 @@ class Survey:
     counterparts: Counterparts | None = None
     past_columns: Mapping[str, str] = field(default_factory=dict)
     schema_version: str | None = None
+    public: str = ""
+    histories: tuple[str, ...] = ()
+    count_topics: str | None = None
 
     @property
     def cuts(self) -> dict[str, str]:

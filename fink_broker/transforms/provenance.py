@@ -12,13 +12,19 @@ PUBLISHER = "Fink"
 
 
 def batch_time() -> Column:
-    """When the batch began: one time for all its alerts, the same again if it runs anew after a crash.
-
-    `current_timestamp` alone becomes a number in the generated code, which Spark would then compile anew for every batch. A text
-    does not, and that it is one is hidden from the optimizer, which would make a number of it.
-    """
+    """When the batch was planned: one time for all its alerts."""
+    # A time is a number in the generated code, which Spark and Java would then compile anew for every batch, seconds each; a text is no
+    # part of the code. That this one is always the same is hidden from the optimizer, which would make a number of it.
     nothing = F.when(F.spark_partition_id() >= 0, F.lit("")).otherwise(F.lit("?"))
-    return F.concat(F.current_timestamp().cast("string"), nothing).cast("timestamp")
+    return F.concat(_now("cast(current_timestamp() as string)"), nothing).cast("timestamp")
+
+
+def _now(text: str) -> Column:
+    """A text that the optimizer works out of the present time, anew for every batch.
+
+    In a stream the present time is put in only after the optimizer has gone, unless it is in a subquery.
+    """
+    return F.expr(f"(select {text})")
 
 
 def with_ingest_time(messages: DataFrame, survey: Survey) -> DataFrame:
@@ -45,5 +51,5 @@ def with_night(alerts: DataFrame, night: str, forced: str | None) -> DataFrame:
     alerts only, whose time has been checked: a time of 1e300 would make a folder.
     """
     own = F.lit(forced) if forced else F.expr(night)
-    arrival = F.lit(forced) if forced else F.date_format(F.current_timestamp(), "yyyyMMdd")
+    arrival = F.lit(forced) if forced else _now("date_format(current_timestamp(), 'yyyyMMdd')")
     return alerts.withColumn("night", F.when(F.col("reason").isNull(), own).otherwise(arrival))

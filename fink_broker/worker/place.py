@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from fink_broker.plugins import is_for_chat
 from fink_broker.worker.limits import bound_memory
 
 _RUNNING, _KILLERS = "running", "killers"
@@ -44,6 +45,8 @@ class Place:
         temporary = self.folder / "tmp"
         temporary.mkdir(exist_ok=True)
         os.environ["TMPDIR"] = tempfile.tempdir = str(temporary)
+        for variable in filter(is_for_chat, list(os.environ)):
+            del os.environ[variable]
         if memory_mb is not None:
             bound_memory(memory_mb)
         self.killers: frozenset[str] = frozenset()

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from statistics import median
+from typing import TypeVar
 
 from fink_broker.infra.processes import tree_usage
+
+Name = TypeVar("Name", bound=Hashable)
 
 
 @dataclass(frozen=True)
@@ -26,9 +29,9 @@ def once(work: Callable[[], object]) -> Run:
     return Run(time.perf_counter() - began, tree_usage(os.getpid()).cpu_s - cpu_s)
 
 
-def in_turn(works: Mapping[str, Callable[[], object]], rounds: int, say: Callable[[str], None]) -> dict[str, list[Run]]:
+def in_turn(works: Mapping[Name, Callable[[], object]], rounds: int, say: Callable[[str], None]) -> dict[Name, list[Run]]:
     """Run all of them, A B C, A B C, as many rounds as asked for."""
-    runs: dict[str, list[Run]] = {name: [] for name in works}
+    runs: dict[Name, list[Run]] = {name: [] for name in works}
     for number in range(rounds):
         for name, work in works.items():
             say(f"round {number + 1} of {rounds}: {name}")
@@ -39,6 +42,11 @@ def in_turn(works: Mapping[str, Callable[[], object]], rounds: int, say: Callabl
 def typical(runs: list[Run]) -> Run:
     """The medians."""
     return Run(median(run.seconds for run in runs), median(run.cpu_s for run in runs))
+
+
+def less(large: list[Run], small: list[Run]) -> list[Run]:
+    """What the larger of two runs took beyond the smaller, round by round."""
+    return [Run(a.seconds - b.seconds, a.cpu_s - b.cpu_s) for a, b in zip(large, small, strict=True)]
 
 
 def times_faster(slow: list[Run], fast: list[Run]) -> Run:

@@ -68,6 +68,10 @@ class Services:
         early = next(rss for moment, rss in samples if moment >= min(begin + _EARLY_S, (begin + end) / 2))
         return early, samples[-1][1]
 
+    def peak(self, name: str) -> int:
+        """The most resident bytes of a service that were seen since its last start."""
+        return max(rss for _, rss in self._samples[name])
+
     def stop(self) -> None:
         """End them all, as Ctrl-C does, and wait."""
         for process in self._processes.values():

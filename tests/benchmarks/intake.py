@@ -89,7 +89,8 @@ def run(settings: Settings, alerts: int | None = None) -> Report:
             try:
                 with progress.step("rates") as say:
                     bench = Queries(here, spark, kafka_server.connection(here, here.kafka.simulated))
-                    rates = measure.in_turn({name: bench.intake(name, "some") for name in (COPY, SERVICE, ROW)}, ROUNDS + 1, say)
+                    both = {(name, topic): bench.intake(name, topic) for name in (COPY, SERVICE, ROW) for topic in ("some", "all")}
+                    rates = measure.in_turn(both, ROUNDS + 1, lambda way: say(str(way)))
                     growth = {topic: measure.once(bench.intake(SERVICE, topic, batch=1_000)) for topic in ("few", "all")}
                 with progress.step("repeats") as say:
                     repeats = measure.in_turn({name: bench.science(name) for name in (ONCE, ALL)}, ROUNDS + 1, say)
@@ -97,9 +98,9 @@ def run(settings: Settings, alerts: int | None = None) -> Report:
                 spark.stop()
         finally:
             processes.stop(here, kafka_server.NAME, say=lambda line: None)
-    return _report(
-        topics, wholes, {name: runs[1:] for name, runs in rates.items()}, growth, {name: runs[1:] for name, runs in repeats.items()}
-    )
+    # The first round is for warming up; what a query takes to start is in the smaller of two runs too.
+    sustained = {name: measure.less(rates[name, "all"][1:], rates[name, "some"][1:]) for name in (COPY, SERVICE, ROW)}
+    return _report(topics, wholes, sustained, growth, {name: runs[1:] for name, runs in repeats.items()})
 
 
 def simulated(settings: Settings, topic: str, count: int, say: Callable[[str], None]) -> int:
@@ -210,14 +211,14 @@ def _report(
     repeats: dict[str, list[measure.Run]],
 ) -> Report:
     some, most = topics["some"], topics["all"]
-    lines, figures = [f"{most:,} alerts from Kafka to Parquet; medians of {ROUNDS} rounds in turn, one core", ""], []
+    lines, figures = [f"{most:,} alerts from Kafka to Parquet, beyond the first {some:,}; medians of {ROUNDS} rounds in turn", ""], []
     for name, runs in rates.items():
-        middle = measure.typical(runs)
-        lines.append(f"{name:<32}{some / middle.seconds:>10,.0f} alerts/s{1000 * middle.cpu_s / some:>10.2f} CPU s per 1,000")
+        middle, rest = measure.typical(runs), most - some
+        lines.append(f"{name:<32}{rest / middle.seconds:>10,.0f} alerts/s{1000 * middle.cpu_s / rest:>10.2f} CPU s per 1,000")
     to_copy = measure.times_faster(rates[COPY], rates[SERVICE]).seconds
     to_row = measure.times_faster(rates[ROW], rates[SERVICE]).seconds
     once, kept = (measure.typical(repeats[name]) for name in (ONCE, ALL))
-    dedupe = 1000 * (once.cpu_s - kept.cpu_s) / some
+    dedupe = 1000 * (once.cpu_s - kept.cpu_s) / most  # raw holds what the last query has taken in, which was the largest topic
     linear = growth["all"].seconds / growth["few"].seconds
     figures += [
         Figure("rate beside the copy of the bytes", round(to_copy, 2), "times", 0.8),

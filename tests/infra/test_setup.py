@@ -93,7 +93,7 @@ def test_lock_of_the_jars_holds_what_is_wanted() -> None:
     assert wanted <= {(jar.class_path, jar.org, jar.name, jar.rev) for jar in [*locked, registry]}
 
 
-@pytest.mark.parametrize("name", ["requirements", "requirements-test"])
+@pytest.mark.parametrize("name", ["requirements", "requirements-test", "requirements-fink-client"])
 def test_lock_of_the_packages_holds_every_pin(name: str) -> None:
     pins = {line.strip() for line in (CHECKOUT / f"{name}.txt").read_text().splitlines() if line.strip() and not line.startswith("#")}
     locked = (CHECKOUT / f"{name}.lock").read_text()
@@ -206,6 +206,7 @@ class Machine:
         )
         self.lock("requirements.lock", f"# head\n{other}{spark}    # via nobody\n{gateway}")
         self.lock("requirements-test.lock", "pytest==9 \\\n    --hash=sha256:4\n")
+        self.lock("requirements-fink-client.lock", "fink-client==12 \\\n    --hash=sha256:8\n")
         self.lock("fink_broker/infra/jars.lock", "".join(f"{j.class_path} {j.org} {j.name} {j.rev} {j.sha256}\n" for j in JARS))
         self.setup = Setup(folder / "setup", self.checkout)
         self.did: list[str] = []
@@ -232,7 +233,9 @@ class Machine:
         self.did.append(what)
         if what == self.fails:
             return 1
-        if what == "venv":
+        if what == "venv" and Path(command[-1]).name == "fink-client":
+            (Path(command[-1]) / "lib" / "python3.11" / "site-packages").mkdir(parents=True)
+        elif what == "venv":
             shutil.rmtree(command[-1], ignore_errors=True)
             ivy = self.setup.folder / "venv" / "lib" / "python3.11" / "site-packages" / "pyspark" / "jars" / "ivy-2.jar"
             for file in (self.setup.python, ivy):
@@ -240,7 +243,7 @@ class Machine:
                 file.touch()
         elif what == "ivy":
             self._ivy(command)
-        elif what not in ("compileall",):
+        elif what not in ("compileall", "rehearsal"):
             self.installed[what] = Path(command[-1]).read_text()
         return 0
 
@@ -248,6 +251,8 @@ class Machine:
     def _name(command: list[str]) -> str:
         if "org.apache.ivy.Main" in command:
             return "ivy"
+        if command[-1] == "fink_broker.services.rehearsal":
+            return "rehearsal"
         return f"pip {Path(command[-1]).stem}" if command[2] == "pip" else command[2]
 
 
@@ -256,7 +261,9 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     return Machine(tmp_path, monkeypatch)
 
 
-ALL = ["compileall", *["ivy"] * 4, "pip packages", "pip pyspark", "venv"]
+ALL = ["compileall", *["ivy"] * 4, "pip packages", "pip pyspark", "rehearsal", "venv"]
+
+CLIENT = ["pip requirements-fink-client"]
 
 
 def test_a_set_up_is_made_once(machine: Machine) -> None:
@@ -273,21 +280,24 @@ def test_a_set_up_is_made_once(machine: Machine) -> None:
 
 def test_packages_of_the_tests_come_on_top(machine: Machine) -> None:
     machine.make()
-    assert machine.make(tests=True) == ["pip tests"]
+    assert machine.make(tests=True) == [*CLIENT, "pip tests", "venv"]
     assert machine.installed["pip tests"] == "pytest==9 \\\n    --hash=sha256:4"
+    client = machine.setup.folder / "fink-client" / "lib" / "python3.11" / "site-packages"
+    assert (client / "broker.pth").read_text() == f"{machine.setup.folder}/venv/lib/python3.11/site-packages\n"
+    assert machine.installed[CLIENT[0]] == "fink-client==12 \\\n    --hash=sha256:8\n"
     assert machine.make() == machine.make(tests=True) == []
 
 
 def test_all_at_once_with_those_of_the_tests(machine: Machine) -> None:
-    assert machine.make(tests=True) == sorted([*ALL, "pip tests"])
+    assert machine.make(tests=True) == sorted([*ALL, *CLIENT, "pip tests", "venv"])
 
 
 @pytest.mark.parametrize(
     ("fails", "still_to_do"),
     [
         ("venv", ALL),
-        ("pip pyspark", ["ivy", "ivy", "ivy", "ivy", "pip pyspark"]),
-        ("pip packages", ["compileall", "pip packages"]),
+        ("pip pyspark", ["ivy", "ivy", "ivy", "ivy", "pip pyspark", "rehearsal"]),
+        ("pip packages", ["compileall", "pip packages", "rehearsal"]),
         ("ivy", ["ivy"] * 4),
     ],
 )
@@ -308,13 +318,20 @@ def test_changed_locks_cost_what_they_change(machine: Machine) -> None:
     machine.make(tests=True)
     machine.lock("fink_broker/infra/jars.lock", "".join(f"{j.class_path} {j.org} {j.name} {j.rev} {j.sha256}\n" for j in JARS[:-1]))
     assert not machine.setup.is_ready(tests=False)
-    assert machine.make() == []
+    assert machine.make() == ["rehearsal"]
     assert present(machine.setup.folder / "jars") == {str(jar.path) for jar in JARS[:-1]}
     machine.lock("requirements-test.lock", "pytest==10 \\\n    --hash=sha256:5\n")
     assert machine.make() == []
     assert "venv" in machine.make(tests=True)
     machine.lock("requirements.lock", "pyspark==5 \\\n    --hash=sha256:6\nother==2 \\\n    --hash=sha256:7\n")
-    assert machine.make() == ["compileall", "pip packages", "pip pyspark", "venv"]
+    assert machine.make() == ["compileall", "pip packages", "pip pyspark", "rehearsal", "venv"]
+
+
+def test_a_set_up_does_without_what_only_makes_starts_faster(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    machine.fails = "rehearsal"
+    assert machine.make() == ALL
+    assert machine.setup.is_ready(tests=False)
+    assert "could not be kept" in capsys.readouterr().err
 
 
 def test_an_environment_whose_python_is_gone_is_made_again(machine: Machine) -> None:

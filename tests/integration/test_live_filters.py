@@ -10,6 +10,7 @@ from pyspark.sql import SparkSession
 
 from fink_broker import surveys
 from fink_broker.commands import filter as command
+from fink_broker.commands import status
 from fink_broker.config import Settings
 from fink_broker.connectors import kafka, parquet
 from fink_broker.infra.kafka import connection
@@ -127,3 +128,13 @@ def test_filters_change_while_the_stream_runs(
     assert costs["harmful"]["failures"] >= 20
     assert costs["harmful"]["reason"] == "ValueError: no model"
     assert costs["live_even"]["cpu_ms"] > 0
+
+    # What `fink status` says of it.
+    state = status.status(settings)
+    assert state["services"]["distribution"]["in"] == stream.sent
+    assert state["services"]["distribution"]["filters"]["live_even"]["off"] is None
+    text = status.table(state)
+    assert f"distribution: the filter harmful had no answer for {costs['harmful']['failures']} alerts: ValueError: no model\n" in text
+    assert f"distribution: {folder}/live_even.py, line 1, does not import: SyntaxError: " in text
+    assert "; its last good version is in use" in text
+    assert " is off since " not in text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import ssl
 import time
@@ -10,24 +11,29 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from urllib.request import urlopen
 
 import psutil
+import pyarrow.parquet as pq
 import pytest
 from confluent_kafka import Consumer
 from pydantic import SecretStr
 from pyspark.sql import SparkSession
 
+from fink_broker.commands import user
 from fink_broker.config import Settings
 from fink_broker.config.sections import KafkaEnd
 from fink_broker.connectors import kafka as client
-from fink_broker.connectors import parquet
+from fink_broker.connectors import parquet, topics
 from fink_broker.connectors.security import Connection
-from fink_broker.errors import ConfigError, FinkError, ServerUnavailable
+from fink_broker.errors import ConfigError, FinkError, ServerUnavailable, UsageError
 from fink_broker.infra import kafka, kafka_security, ports, processes
 from fink_broker.monitoring.counts import Books
 from fink_broker.services import simulator
 from fink_broker.surveys import get
+from tests import fink_client
+from tests.compare import as_sent, differences
 from tests.integration.conftest import Broker
 
 pytestmark = pytest.mark.integration
@@ -53,7 +59,8 @@ class Secured(Broker):
             '[mirror]\nsecurity_protocol = "SSL"\nprefix = "copy."\ntrigger_seconds = 1\n'
             f'[simulator]\ntopic = "{TOPIC}"\nalerts = {ALERTS}\ncadence_seconds = 0\n'
             "[stream2raw]\ntrigger_seconds = 1\n[raw2science]\ntrigger_seconds = 1\nmodules = []\n"
-            '[distribution]\ntrigger_seconds = 1\nfilters = ["bright", "rising"]\n'
+            '[distribution]\ntrigger_seconds = 1\nfilters = ["bright", "rising"]\npublic = "candidate.rcid between 10 and 29"\n'
+            '[[audiences]]\nname = "partners"\nfilters = ["bright"]\n'
             f'[spark.conf]\n"spark.ui.enabled" = "true"\n"spark.ui.port" = "{self.ui}"\n{more}',
             encoding="utf-8",
         )
@@ -175,18 +182,103 @@ def test_fink_client_reads_its_topics(secured: Secured, shown: dict[str, str]):
     """With the settings of fink_client.consumer for a user name."""
     login = {"security.protocol": "sasl_plaintext", "sasl.mechanism": "SCRAM-SHA-512", "sasl.username": "fink user"}
     servers = secured.end(security_protocol="SASL_PLAINTEXT").servers
-    topics = [f"fink_{name}_ztf" for name in secured.settings.distribution.filters]
-    expected = client.message_counts(secured.end(), topics)
+    names = [f"fink_{name}_ztf" for name in secured.settings.distribution.filters]
+    expected = client.message_counts(secured.end(), names)
     assert sum(expected.values()) > 0
     reading = {"bootstrap.servers": servers, "group.id": "user", "auto.offset.reset": "earliest"}
     consumer = Consumer(login | reading | {"sasl.password": PASSWORD})
     try:
-        consumer.subscribe(topics)
+        consumer.subscribe(names)
         messages = consumer.consume(sum(expected.values()), timeout=30)
     finally:
         consumer.close()
     assert [message.error() for message in messages if message.error()] == []
     assert Counter(message.topic() for message in messages) == Counter(expected)
+
+
+def added(secured: Secured, name: str, *options: str) -> dict[str, str]:
+    """Make a user as an administrator does; how they log in, by what that prints."""
+    printed = secured.run("user", "add", name, *options)
+    [servers] = re.findall(rf"finkctl auth register -survey ztf -username {name} -groupid {name} -servers (\S+)\n", printed)
+    [password] = re.findall(r"password: (\S+)\n", printed)
+    return {"username": name, "password": password, "group.id": name, "bootstrap.servers": servers}
+
+
+def test_two_users_read_what_each_may_see(secured: Secured, shown: dict[str, str], tmp_path: Path):
+    """What is on some of the camera's detectors for the public, with the history there; the partners see all."""
+    alice, bob = added(secured, "alice"), added(secured, "bob", "--audience", "partners")
+    rows = [row for file in parquet.committed(secured.settings.science) for row in pq.ParquetFile(file.path).read().to_pylist()]
+    science = {row["candid"]: as_sent(row) for row in rows}
+    bright = {candid for candid, row in science.items() if row["candidate"]["magpsf"] < 16}
+    public = {candid for candid in bright if 10 <= science[candid]["candidate"]["rcid"] <= 29}
+    assert 0 < len(public) < len(bright)
+
+    def seen(alert: dict[str, Any]) -> dict[str, Any]:
+        names = [name for name in ("prv_candidates", "fp_hists") if alert[name]]
+        return alert | {name: [one for one in alert[name] if 10 <= one["rcid"] <= 29] for name in names}
+
+    assert any(seen(science[candid]) != science[candid] for candid in public)
+    for who, topic, ids, sees in (
+        (alice, "fink_bright_ztf", public, seen),
+        (bob, "fink_bright_ztf", public, seen),
+        (bob, "fink_bright_partners_ztf", bright, dict),
+    ):
+        found, fault = fink_client.consume(tmp_path, [topic], who, len(ids))
+        assert (fault, sorted(alert["candid"] for _, alert in found)) == ("", sorted(ids))
+        for _, alert in found:
+            assert differences(sees(science[alert["candid"]]), alert) == []
+    for who, topic, refused in (
+        (alice, "fink_bright_partners_ztf", "TOPIC_AUTHORIZATION_FAILED"),
+        (alice, TOPIC, "TOPIC_AUTHORIZATION_FAILED"),
+        (alice | {"group.id": "bob"}, "fink_bright_ztf", "GROUP_AUTHORIZATION_FAILED"),
+    ):
+        found, fault = fink_client.consume(tmp_path, [topic], who, 1)
+        assert found == []
+        assert refused in fault
+    as_alice = replace(secured.end(security_protocol="SASL_PLAINTEXT"), username="alice", password=SecretStr(alice["password"]))
+    admin = client.admin(as_alice)
+    assert set(admin.list_topics(timeout=10).topics) == {"fink_bright_ztf", "fink_rising_ztf", f"fink_ztf_{NIGHT}"}
+    assert topics.describe(admin, ["fink_bright_ztf"])["fink_bright_ztf"].fault == "we may not write to it"
+    listed = json.loads(secured.run("user", "list", "--json"))["users"]
+    assert listed == {
+        "alice": {"audiences": ["public"], "topics": ["fink_bright_ztf", "fink_rising_ztf", "fink_ztf_*"]},
+        "bob": {
+            "audiences": ["partners", "public"],
+            "topics": ["fink_bright_partners_ztf", "fink_bright_ztf", "fink_rising_ztf", "fink_ztf_*"],
+        },
+    }
+    texts = [path.read_bytes() for path in secured.settings.root.rglob("*") if path.is_file()]
+    assert not any(who["password"].encode() in text for who in (alice, bob) for text in texts)
+    assert secured.run("user", "remove", "alice") == "alice is removed\n"
+    with pytest.raises(ServerUnavailable, match="does not let alice, SCRAM-SHA-512 in"):
+        client.wait_for(as_alice, 2, "Kafka")
+    assert json.loads(secured.run("user", "list", "--json"))["users"].keys() == {"bob"}
+
+
+@pytest.mark.parametrize(
+    ("command", "fault"),
+    [
+        (["add", "bob"], "there is a user 'bob' already"),
+        (["add", "a user"], "'a user' is no name for a user: letters, digits, _ and -"),
+        (["add", "eve", "--audience", "nobody"], "there is no audience 'nobody'; there are: public, partners"),
+        (["remove", "fink user"], "there is no user 'fink user'; fink user list shows them"),
+        (["remov"], "fink user add | list | remove"),
+    ],
+)
+def test_what_cannot_be_done_with_users_is_said(secured: Secured, monkeypatch: pytest.MonkeyPatch, command: list[str], fault: str):
+    here = secured.settings
+    monkeypatch.setattr(user.config, "load", lambda _: here)
+    with pytest.raises(UsageError, match=re.escape(fault)):
+        user.main(command)
+
+
+def test_a_kafka_without_access_rules_gets_no_users(settings: Settings, kafka_server: processes.Running, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(user.config, "load", lambda _: settings)
+    with pytest.raises(ConfigError, match="has no access rules: what users may read cannot be said there"):
+        user.main(["add", "alice"])
+    where = kafka.connection(settings, KafkaEnd())
+    answers: Any = client.admin(where)
+    assert answers.describe_user_scram_credentials().result() == {}
 
 
 def test_nobody_else_comes_in(secured: Secured):

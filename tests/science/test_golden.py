@@ -43,7 +43,7 @@ def alerts(shared: Path) -> list[tuple[dict[str, Any], dict[str, Any]]]:
         pytest.skip(f"no environment of fink-science in {home}: fink science install ztf, or name another home in FINK_TEST_ENVS")
     [file] = (shared / "ztf_4.02_enriched").glob("*.avro")
     # Its workers have no coverage to measure with.
-    environment = {name: value for name, value in os.environ.items() if name != "SPARK_CONF_DIR"}
+    environment = {name: value for name, value in os.environ.items() if name != "PYSPARK_SUBMIT_ARGS"}
     command = [sys.executable, "-m", "tests.science.golden", home, str(file), *[f"fink.{name}" for name in NAMES]]
     ran = subprocess.run(command, cwd=CHECKOUT, env=environment, capture_output=True, text=True, timeout=600, check=False)
     assert ran.returncode == 0, ran.stderr[-2000:]

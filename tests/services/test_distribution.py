@@ -61,7 +61,7 @@ def test_an_id_in_a_struct_is_at_the_top_of_a_message(spark):
 def test_topics_are_made_before_anything_is_sent(spark, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     asked = {}
 
-    def make(connection, topics):
+    def make(connection, topics, config):
         asked.update(topics, address=connection.servers)
         return topics
 

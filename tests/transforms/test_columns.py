@@ -11,7 +11,8 @@ from fink_broker.transforms.columns import named
 
 SURVEY = get("ztf")
 SCHEMA = (
-    "objectId string, candid long, gcvs string, "
+    "objectId string, candid long, gcvs string, cutoutScience struct<stampData: binary>, a struct<b: struct<deep: int>, twice: int>, "
+    "other struct<twice: int>, "
     "candidate struct<jd: double, magpsf: float, fid: int, isdiffpos: string, drb: float, candid: long>, "
     "prv_candidates array<struct<jd: double, magpsf: float, fid: int, isdiffpos: string>>"
 )
@@ -21,7 +22,8 @@ NOW = (3.5, 18.5, 2, "f", 0.75, 11)
 
 @pytest.fixture(scope="module")
 def alerts(spark):
-    rows = [("a", 11, "RR", NOW, EARLIER), ("b", 12, "Unknown", NOW, []), ("c", 13, "Unknown", NOW, None)]
+    records = ((b"x",), ((5,), 6), (7,))
+    rows = [("a", 11, "RR", *records, NOW, EARLIER), ("b", 12, "?", *records, NOW, []), ("c", 13, "?", *records, NOW, None)]
     return spark.createDataFrame(rows, SCHEMA).coalesce(1)
 
 
@@ -33,7 +35,7 @@ def values(alerts, name):
     ("name", "expected"),
     [
         ("objectId", ["a", "b", "c"]),
-        ("gcvs", ["RR", "Unknown", "Unknown"]),
+        ("gcvs", ["RR", "?", "?"]),
         ("candid", [11, 12, 13]),  # the alert's own, not the field of the detection
         ("magpsf", [18.5] * 3),
         ("cjd", [[1.5, 2.5, 3.5], [3.5], [3.5]]),
@@ -41,6 +43,9 @@ def values(alerts, name):
         ("cfid", [[1, 2, 2], [2], [2]]),
         ("cisdiffpos", [["t", None, "f"], ["f"], ["f"]]),
         ("cdrb", [[0.75]] * 3),  # history does not have it
+        ("cmagpsfc", [[17.5, None, 18.5], [18.5], [18.5]]),  # as the published filters say it
+        ("cstampDatac", [b"x"] * 3),
+        ("deep", [5] * 3),  # a field of a record in a record
     ],
 )
 def test_values(alerts, name, expected):
@@ -80,6 +85,26 @@ def test_real_history_then_current(spark, templates):
 def _type(templates, name):
     value = templates[0]["candidate"][name]
     return {int: "int", float: "double", str: "string"}[type(value)]
+
+
+def test_a_name_that_may_be_several_columns_is_said(alerts):
+    with pytest.raises(ConfigError, match=r"'twice' may be any of a\.twice, other\.twice"):
+        named("twice", SURVEY, alerts.schema)
+
+
+def test_an_alias_of_what_is_not_there_is_no_column(alerts):
+    with pytest.raises(ConfigError, match="there is no column 'linear_fit_slope'"):
+        named("linear_fit_slope", SURVEY, alerts.schema)
+
+
+def test_rubins_alerts_have_what_published_filters_ask_for(spark):
+    rubin = get("rubin")
+    source = "struct<ssObjectId: long, midpointMjdTai: double>"
+    rows = [((7, 61041.5), [(None, 61040.5), (None, 61039.5)]), ((0, 61041.5), []), ((None, 61041.5), None)]
+    alerts = spark.createDataFrame(rows, f"diaSource {source}, prvDiaSources array<{source}>")
+    names = ("is_sso", "firstDiaSourceMjdTaiFink", "simbad_otype")
+    found = [tuple(row) for row in alerts.select(*[named(name, rubin, alerts.schema) for name in names]).collect()]
+    assert found == [(True, 61039.5, None), (False, 61041.5, None), (False, 61041.5, None)]
 
 
 @pytest.mark.parametrize("name", ["magpfs", "cmagpfs", "args", "c", ""])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pyspark.sql import functions as F
 
 from fink_broker.config import Settings
 from fink_broker.config.sections import Distribution, Plugin
@@ -128,6 +129,33 @@ def test_who_raised_and_what_it_cost_is_counted(spark, alerts, file):
         "faint": (4, 0, "", 0),
     }
     assert all(one.cpu_ms > 0 for one in tally.value.values())
+
+
+def test_sql_names_other_filters(alerts, file):
+    chosen = filters(
+        Plugin(name="both", sql="faint and variable and not (gcvs = 'faint')"),
+        Plugin(name="either", sql="faint or variable"),
+        Plugin(name="faint", file=file),
+        Plugin(name="variable", sql="gcvs != 'Unknown'"),
+    )
+    found = topics(alerts, chosen[:2])
+    assert found == {"a": ["fink_either_ztf"], "b": ["fink_either_ztf"], "c": ["fink_either_ztf"], "d": ["fink_either_ztf"]}
+    assert with_topics(alerts, chosen[:2], SURVEY).columns == [*alerts.columns, "topics"]
+
+
+def test_a_condition_on_topics_does_not_run_functions_twice(spark, alerts, file):
+    tally = spark.sparkContext.accumulator({}, Adding())
+    found = with_topics(alerts.coalesce(1), filters(Plugin(name="faint", file=file)), SURVEY, tally=tally)
+    found.where(F.size("topics") > 0).select(F.explode("topics")).collect()
+    assert tally.value["faint"].alerts == 4
+
+
+def test_without_functions_there_is_no_python_in_the_plan(alerts, file):
+    def plan(*plugins: Plugin) -> str:
+        return str(with_topics(alerts, filters(*plugins), SURVEY)._jdf.queryExecution().executedPlan())
+
+    assert "ArrowEvalPython" not in plan(Plugin(name="sql", sql="candidate.magpsf < 14"))
+    assert "ArrowEvalPython" in plan(Plugin(name="faint", file=file))
 
 
 def test_only_sql_and_none_at_all(alerts):

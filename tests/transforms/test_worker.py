@@ -16,6 +16,7 @@ import pytest
 
 from fink_broker.config import Settings
 from fink_broker.config.sections import Raw2science, Science, ScienceModule
+from fink_broker.plugins import Reference
 from fink_broker.science.module import Module
 from fink_broker.science.registry import active
 from fink_broker.surveys import get
@@ -211,6 +212,39 @@ def test_in_spark_a_module_that_ends_its_worker_is_run_apart(spark, make, tmp_pa
     assert [candid for candid, row in found.items() if row.kills is None] == [13]
     assert [candid for candid, row in found.items() if row.science_errors] == [13]
     assert all(row.fine == np.sqrt(row.candidate.magpsf) for row in found.values())
+
+
+def test_few_alerts_that_fail_cost_few_calls(tmp_path: Path):
+    calls = tmp_path / "calls"
+    source = tmp_path / "mine.py"
+    raising = "if (x == 700).any():\n        raise ValueError('700')"
+    source.write_text(f"def mine(x):\n    open({str(calls)!r}, 'a').write('.')\n    {raising}\n    return x > 5\n")
+    modules = [Module("mine", Reference(str(source), "mine"), ("x",), {"mine": "boolean"})]
+    given = {"x": pd.Series(range(1000))}
+    outcome = batch.evaluate(modules, given, {"mine": pa.bool_()}, given["x"], Place(tmp_path / "workers"))
+    assert outcome.faults == {"mine": {700: "ValueError: 700"}}
+    assert outcome.values["mine"].tolist() == [None if x == 700 else x > 5 for x in range(1000)]
+    assert len(calls.read_text()) < 2 * 11
+
+
+def test_records_come_as_tables_and_are_each_modules_own(tmp_path: Path):
+    source = tmp_path / "mine.py"
+    source.write_text("def mine(record):\n    record['x'] += 1\n    return record.x > 1\n\ndef other(record):\n    return record.x > 1\n")
+    modules = [Module(name, Reference(str(source), name), ("record",), {name: "boolean"}) for name in ("mine", "other")]
+    given = {"record": pd.DataFrame({"x": [0, 1, 2], "curve": [np.array([1.0])] * 3})}
+    kinds = {"mine": pa.bool_(), "other": pa.bool_()}
+    outcome = batch.evaluate(modules, given, kinds, pd.Series([1, 2, 3]), Place(tmp_path / "workers"))
+    assert outcome.faults == {"mine": {}, "other": {}}
+    assert {name: values.tolist() for name, values in outcome.values.items()} == {
+        "mine": [False, True, True],
+        "other": [False, False, True],
+    }
+
+
+def test_a_worker_cannot_post_to_a_chat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("ANOMALY_TG_TOKEN", "x")
+    Place(tmp_path / "workers")
+    assert "ANOMALY_TG_TOKEN" not in os.environ
 
 
 class Heavy:

@@ -65,4 +65,5 @@ SURVEY = Survey(
         **{name: f"cast(null as {kind})" for name, kind in _UNKNOWN.items()},
     },
     schema_version="lsst_schema_version",
+    histories=("prvDiaSources", "prvDiaForcedSources"),
 )

@@ -55,4 +55,9 @@ SURVEY = Survey(
     counterparts=COUNTERPARTS,
     # As Fink's data transfer adds it, and fink-client divides what it stores by it.
     past_columns={"finkclass": fink_class(fink="")},
+    # 1 is public; 2 are the partnership's alerts and 3 Caltech's, as `programid` in ZTF's schema says.
+    public="candidate.programid = 1",
+    histories=("prv_candidates", "fp_hists"),
+    # fink-client (`available_topics`) knows them as statistics, and Fink's clock shows how many messages they hold.
+    count_topics="fink_ztf_",
 )
