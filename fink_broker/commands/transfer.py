@@ -22,6 +22,7 @@ from fink_broker.commands import Parser, filter_trial, parse_night, run
 from fink_broker.config import Settings
 from fink_broker.connectors import kafka
 from fink_broker.connectors.security import Connection
+from fink_broker.connectors.users import Users
 from fink_broker.errors import UsageError
 from fink_broker.filters import Filter
 from fink_broker.filters.known import Known
@@ -30,6 +31,7 @@ from fink_broker.services import past, transfer
 from fink_broker.session import session
 from fink_broker.surveys import Survey
 from fink_broker.transforms.crossmatch import ROW, by_name, nearest
+from fink_broker.transforms.rights import PUBLIC, Audience, audiences
 from fink_broker.transforms.transfer import PACKETS, columns, packets, selected, visible
 from fink_broker.transforms.workers import Workers
 from fink_broker.worker.tally import Adding, Tally
@@ -41,8 +43,9 @@ Match = Callable[[DataFrame], DataFrame]
 
 @dataclass(frozen=True)
 class Choice:
-    """Which alerts: those that one of the filters takes, that meet all conditions, and that match a table if there is one."""
+    """Which alerts: what an audience may see, one of the filters takes, meets all conditions, and matches a table if there is one."""
 
+    audience: Audience
     filters: list[Filter]
     conditions: list[Filter]
     match: Match | None
@@ -63,11 +66,16 @@ def main(argv: list[str] | None = None) -> int:
     known = Known(settings, survey)
     conditions = [known.sql(f"where_{number}", sql, f"--where {sql}") for number, sql in enumerate(arguments.where, 1)]
     table = None if arguments.crossmatch is None else read.table(arguments.crossmatch)
+    audience = _audience(settings, survey, arguments.audience)
     users = None if arguments.output else _users(settings)
+    if users is not None:
+        transfer.forget(users, survey, settings.kafka.output.retention_hours)
+        if arguments.user:
+            _check_user(users, arguments.user, audience)
     spark = session(settings, "transfer")
     try:
         with _matching(spark, settings, survey, table, arguments) as match:
-            return _transfer(spark, settings, survey, Choice(filters, conditions, match), users=users, arguments=arguments)
+            return _transfer(spark, settings, survey, Choice(audience, filters, conditions, match), users=users, arguments=arguments)
     finally:
         spark.stop()
 
@@ -85,7 +93,10 @@ def _arguments(argv: list[str] | None) -> Namespace:
     parser.add_argument("--radius", type=float)
     for option in ("--ra", "--dec", "--ids"):
         parser.add_argument(option)
-    parser.add_argument("--output", type=Path)
+    parser.add_argument("--audience", default=PUBLIC)
+    target = parser.add_mutually_exclusive_group()
+    target.add_argument("--user")
+    target.add_argument("--output", type=Path)
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args(argv)
     if arguments.night is None and (arguments.to or not arguments.crossmatch):
@@ -110,6 +121,21 @@ def _users(settings: Settings) -> Connection:
     return found
 
 
+def _audience(settings: Settings, survey: Survey, name: str) -> Audience:
+    known = {one.name: one for one in audiences(settings, survey, [])}
+    if name not in known:
+        raise UsageError(f"there is no audience '{name}'; there are: {', '.join(known)}")
+    return known[name]
+
+
+def _check_user(connection: Connection, name: str, audience: Audience) -> None:
+    """Whether a user belongs to the audience whose alerts they would get."""
+    members = Users(kafka.admin(connection), connection).members()
+    if audience.name not in members.get(name, ()):
+        there = f"belongs to: {', '.join(sorted(members[name]))}" if name in members else "is no user (fink user list)"
+        raise UsageError(f"'{name}' {there}; they may not get what is for the audience '{audience.name}'")
+
+
 def _transfer(
     spark: SparkSession, settings: Settings, survey: Survey, choice: Choice, *, users: Connection | None, arguments: Namespace
 ) -> int:
@@ -128,6 +154,8 @@ def _transfer(
         arrived = transfer.to_file(rows, survey, settings, arguments.output)
     else:
         arrived = transfer.to_topic(rows, survey, settings, users, target)
+        if arguments.user:
+            Users(kafka.admin(users), users).share(arguments.user, [target, transfer.schema_topic(target)])
     ok = announced == arrived.rows == arrived.alerts
     if arguments.json:
         found = {"to": target if announced else None, "announced": announced, "arrived": arrived.rows, "alerts": arrived.alerts}
@@ -135,7 +163,7 @@ def _transfer(
     elif announced:
         print(f"{arrived.rows:,} have arrived, {arrived.alerts:,} different ones" + ("" if ok else f": NOT the {announced:,} announced"))
         if users is not None:
-            print(f"kept for {settings.transfer.retention_hours} hours; to read them:\n")
+            print(f"kept for {settings.kafka.output.retention_hours} hours; to read them:\n")
             print(f"  finkctl transfer -survey {survey.topic_suffix} -topic {target} -outdir {target}")
     return 0 if ok else 1
 
@@ -145,7 +173,7 @@ def _rows(
 ) -> DataFrame:
     """What is sent."""
     workers = Workers(settings.root / "tmp" / "transfer-workers", settings.science_section.worker_memory_mb)
-    alerts = visible(past.alerts(spark, settings, survey, arguments.night, arguments.to or arguments.night), survey)
+    alerts = visible(past.alerts(spark, settings, survey, arguments.night, arguments.to or arguments.night), survey, choice.audience)
     alerts = selected(alerts, choice.filters, choice.conditions, survey, workers=workers, tally=tally)
     if choice.match is not None:
         alerts = choice.match(alerts)

@@ -217,12 +217,6 @@ class Archive(Section):
     retention_days: Count = 14
 
 
-class Transfer(Section):
-    """Topics of past alerts (``fink transfer``)."""
-
-    retention_hours: Count = 168
-
-
 class Simulator(Section):
     """The simulated night."""
 

@@ -24,7 +24,6 @@ from fink_broker.config.sections import (
     Simulator,
     Spark,
     Stream2raw,
-    Transfer,
     Wait,
 )
 
@@ -55,7 +54,6 @@ class Settings(Section):
     archive: Archive = Archive()
     mirror: Mirror = Mirror()
     notices: Notices = Notices()
-    transfer: Transfer = Transfer()
     simulator: Simulator = Simulator()
     # In the file `[science]`; the name is that of the folder below.
     science_section: Science = Field(default=Science(), alias="science")

@@ -19,7 +19,8 @@ def read(spark: SparkSession, connection: Connection, topic: str) -> DataFrame:
 
 def delete(connection: Connection, topics: Sequence[str]) -> None:
     """Delete topics; those that do not exist are passed over."""
-    for future in admin(connection).delete_topics(list(topics)).values():
+    client = admin(connection)  # what it has been asked ends with it
+    for future in client.delete_topics(list(topics)).values():
         try:
             future.result(ANSWER_S)
         except KafkaException as error:

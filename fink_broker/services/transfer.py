@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -24,12 +24,16 @@ from fink_broker.config import Settings
 from fink_broker.connectors import kafka
 from fink_broker.connectors import topic as whole
 from fink_broker.connectors.security import Connection
+from fink_broker.connectors.topics import of_new
 from fink_broker.errors import FinkError
 from fink_broker.surveys import Survey
 from fink_broker.transforms.serialise import avro_schema, messages
 from fink_broker.transforms.transfer import flat, sendable
 
 log = logging.getLogger(__name__)
+
+KINDS = ("ftransfer", "fxmatch")
+"""Beginnings of the topics' names: of transfers, and of matches with a table. `finkctl transfer` takes no others."""
 
 # `finkctl transfer --restart_from_beginning` of fink-client 12.3 knows no more, without being told.
 _PARTITIONS = 10
@@ -50,6 +54,20 @@ def topic_name(kind: str, survey: Survey) -> str:
     return f"{kind}_{survey.topic_suffix}_{datetime.now(UTC):%Y-%m-%d}_{secrets.randbelow(1_000_000):06}"
 
 
+def schema_topic(topic: str) -> str:
+    """Where fink-client looks for the schema of a topic."""
+    return f"{topic}_schema"
+
+
+def forget(connection: Connection, survey: Survey, hours: int) -> None:
+    """Delete the topics of earlier transfers whose messages Kafka has given up: it keeps the empty topics itself."""
+    before = f"{datetime.now(UTC) - timedelta(hours=hours, days=1):%Y-%m-%d}"
+    pattern = rf"({'|'.join(KINDS)})_{survey.topic_suffix}_[0-9-]{{10}}_[0-9]{{6}}(_schema)?"
+    old = [name for name in kafka.partitions(connection, pattern) if name.split("_")[2] < before]
+    if old:
+        whole.delete(connection, old)
+
+
 def to_topic(rows: DataFrame, survey: Survey, settings: Settings, connection: Connection, topic: str) -> Arrived:
     """Send rows to a new topic, and read it back; a topic that did not get all is deleted.
 
@@ -60,7 +78,7 @@ def to_topic(rows: DataFrame, survey: Survey, settings: Settings, connection: Co
     survey : Survey
         Ids.
     settings : Settings
-        How long the topic keeps them.
+        Partitions and retention of the topic.
     connection : Connection
         The users' Kafka.
     topic : str
@@ -72,13 +90,9 @@ def to_topic(rows: DataFrame, survey: Survey, settings: Settings, connection: Co
         They could not be read or sent.
     """
     rows, survey = sendable(rows), flat(survey)
-    schemas = f"{topic}_schema"
-    lasting = {
-        "retention.ms": str(settings.transfer.retention_hours * 3_600_000),
-        "max.message.bytes": str(kafka.MAX_MESSAGE_BYTES),
-        "compression.type": "producer",
-    }
-    partitions = kafka.make_topics(connection, {topic: min(settings.kafka.output.partitions, _PARTITIONS), schemas: 1}, lasting)
+    schemas = schema_topic(topic)
+    output = settings.kafka.output
+    partitions = kafka.make_topics(connection, {topic: min(output.partitions, _PARTITIONS), schemas: 1}, of_new(output))
     try:
         with _told(f"the topic {topic} is deleted again"):
             kafka.write(_schema_messages(rows, schemas), connection)

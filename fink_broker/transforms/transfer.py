@@ -19,6 +19,7 @@ from fink_broker.surveys import Survey
 from fink_broker.transforms.columns import named
 from fink_broker.transforms.crossmatch import MATCH
 from fink_broker.transforms.filters import with_topics
+from fink_broker.transforms.rights import Audience
 from fink_broker.transforms.workers import Workers
 from fink_broker.worker.tally import Tally
 
@@ -48,9 +49,12 @@ def once(alerts: DataFrame, alert_id: str) -> DataFrame:
     return joined.where(F.col("_first").isNull() | (F.col("_first") == F.col(PLACE))).drop("_id", "_first", PLACE)
 
 
-def visible(alerts: DataFrame, _survey: Survey) -> DataFrame:
-    """The alerts, and of their histories the entries, that the reader may see: rules of data rights are applied here and nowhere else."""
-    return alerts
+def visible(alerts: DataFrame, survey: Survey, audience: Audience) -> DataFrame:
+    """The alerts that an audience may see, and of their histories the entries; before anybody's condition gets to see them."""
+    if not audience.rule:
+        return alerts
+    histories = {name: audience.history(name, alerts, survey) for name in survey.histories if name in alerts.columns}
+    return alerts.where(audience.sees(alerts)).withColumns(histories)
 
 
 def selected(
