@@ -71,7 +71,7 @@ def main(argv: list[str] | None = None) -> int:
     if users is not None:
         transfer.forget(users, survey, settings.kafka.output.retention_hours)
         if arguments.user:
-            _check_user(users, arguments.user, audience)
+            check_user(users, arguments.user, audience)
     spark = session(settings, "transfer")
     try:
         with _matching(spark, settings, survey, table, arguments) as match:
@@ -128,8 +128,14 @@ def _audience(settings: Settings, survey: Survey, name: str) -> Audience:
     return known[name]
 
 
-def _check_user(connection: Connection, name: str, audience: Audience) -> None:
-    """Whether a user belongs to the audience whose alerts they would get."""
+def check_user(connection: Connection, name: str, audience: Audience) -> None:
+    """Whether a user belongs to the audience whose alerts they would get.
+
+    Raises
+    ------
+    UsageError
+        They do not, or there is no such user.
+    """
     members = Users(kafka.admin(connection), connection).members()
     if audience.name not in members.get(name, ()):
         there = f"belongs to: {', '.join(sorted(members[name]))}" if name in members else "is no user (fink user list)"

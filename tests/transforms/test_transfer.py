@@ -14,6 +14,7 @@ from fink_broker.catalogues import read, store
 from fink_broker.errors import ConfigError, UsageError
 from fink_broker.filters import Filter
 from fink_broker.transforms.crossmatch import MATCH, ROW, SEPARATION, by_name, nearest
+from fink_broker.transforms.rights import Audience
 from fink_broker.transforms.transfer import PLACE, columns, flat, once, packets, selected, sendable, visible
 
 ZTF = surveys.get("ztf")
@@ -62,8 +63,10 @@ def test_any_filter_and_every_condition(alerts):
         selected(alerts, [], [Filter("where_1", "candidate.magsf > 0", origin="--where")], ZTF)
 
 
-def test_everybody_sees_all_as_long_as_there_are_no_rules(alerts):
-    assert visible(alerts, ZTF).collect() == alerts.collect()
+def test_an_audience_sees_its_alerts_and_entries_of_histories(alerts):
+    assert visible(alerts, ZTF, Audience()).collect() == alerts.collect()
+    [row] = visible(alerts, ZTF, Audience("some", "candidate.magpsf < 16 or candidate.magpsf = 20")).collect()
+    assert (row["candid"], [entry["magpsf"] for entry in row["prv_candidates"]]) == (1, [20.0])
 
 
 @pytest.mark.parametrize(
