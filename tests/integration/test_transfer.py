@@ -209,3 +209,12 @@ def test_topics_whose_messages_are_gone_are_deleted(home: Home):
     left = set(kafka.partitions(home.server, "f(transfer|xmatch)_.*"))
     assert young in left
     assert not {old, f"{old}_schema"} & left
+
+
+def test_files_that_a_merge_has_replaced_are_told(spark: SparkSession, tmp_path: Path):
+    spark.range(3).write.parquet(str(tmp_path / "night"))
+    rows = spark.read.parquet(str(tmp_path / "night"))
+    for file in (tmp_path / "night").glob("*.parquet"):
+        file.unlink()
+    with pytest.raises(FinkError, match=r"files of the night have changed meanwhile.*start it again"):
+        transfer.count(rows.where("id > 0"))
