@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import fastavro
+import pyarrow.dataset as ds
 
 from fink_broker.infra import jars
 
@@ -64,3 +65,11 @@ def stream(folder: Path, topics: Sequence[str], count: int) -> list[dict[str, An
         with file.open("rb") as opened:
             alerts += fastavro.reader(opened)
     return alerts
+
+
+def transfer(folder: Path, topic: str) -> list[dict[str, Any]]:
+    """What `finkctl transfer` stores of a topic."""
+    options = ["-survey", "ztf", "-topic", topic, "-outdir", str(folder / topic), "-partitionby", "finkclass"]
+    _run(folder, "finkctl", "transfer", *options, "-nconsumers", "2", "-maxtimeout", "5", "--restart_from_beginning")
+    found: list[dict[str, Any]] = ds.dataset(folder / topic, partitioning="hive").to_table().to_pylist()
+    return found

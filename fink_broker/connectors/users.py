@@ -145,6 +145,10 @@ class Users:
         known = {topic for some in topics.values() for topic in some}
         self._forbid([(name, topic) for name, theirs in wanted.items() for topic in (readers.get(name, set()) & known) - theirs])
 
+    def share(self, name: str, topics: Collection[str]) -> None:
+        """Let one user read topics that are of no audience."""
+        self._allow([_right(ResourceType.TOPIC, name, topic) for topic in topics])
+
     def remove(self, name: str) -> None:
         """Take a user's login and rights away.
 

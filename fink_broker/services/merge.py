@@ -6,21 +6,18 @@ that came late are in it too, and a merge can be run as often as one likes.
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import shutil
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-import pyarrow.parquet as pq
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from fink_broker.config import Settings
-from fink_broker.connectors import ledger
+from fink_broker.connectors import archive
 from fink_broker.connectors.parquet import STAMP, File, committed
 from fink_broker.errors import SumsDoNotMeet, UsageError
 from fink_broker.science import tracklets
@@ -43,8 +40,6 @@ _INTERNAL = (
     "science_cost",
     STAMP,
 )
-# What a merge notes in the folder it makes; Spark passes over names that begin with an underscore.
-_NOTE = "_merge.json"
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +88,7 @@ def pending(settings: Settings, before: str | None = None) -> list[str]:
             night
             for kind in KINDS
             for night, files in by_night(settings, kind).items()
-            if night < end and not _names(files) <= set(_note(_folder(settings, kind, night)).files)
+            if night < end and not _names(files) <= set(archive.note(archive.folder(settings, kind, night)).files)
         }
     )
 
@@ -109,22 +104,17 @@ def by_night(settings: Settings, kind: str) -> dict[str, list[File]]:
 
 def is_merged(settings: Settings, kind: str, night: str, files: Sequence[File]) -> bool:
     """Whether these files are in the archive, and the archive is what their merge has written."""
-    folder = _folder(settings, kind, night)
-    note = _note(folder)
-    return _names(files) <= set(note.files) and _rows(folder.glob("*.parquet")) == note.rows
-
-
-def archived_files(settings: Settings, kind: str) -> list[Path]:
-    """The Parquet files of the archive, oldest night first."""
-    return sorted((settings.archive_folder / kind).glob("year=*/month=*/day=*/*.parquet"))
+    folder = archive.folder(settings, kind, night)
+    note = archive.note(folder)
+    return _names(files) <= set(note.files) and archive.rows(folder.glob("*.parquet")) == note.rows
 
 
 def _merge(spark: SparkSession, settings: Settings, survey: Survey, kind: str, night: str) -> int:
-    target = _folder(settings, kind, night)
+    target = archive.folder(settings, kind, night)
     new, old = target.with_name(f".{target.name}.new"), target.with_name(f".{target.name}.old")
     if old.exists() and not target.exists():
         old.rename(target)  # an earlier merge ended between the two renames below
-    note, there = _note(target), _has_left(settings, kind, night)
+    note, there = archive.note(target), archive.nowhere_else(settings, kind, night)
     files = by_night(settings, kind).get(night, [])
     # Of a night that has left the logs, the archive is the only copy: what came since is added to it.
     late = [file for file in files if not (there and file.path.name in note.files)]
@@ -144,11 +134,11 @@ def _merge(spark: SparkSession, settings: Settings, survey: Survey, kind: str, n
     size = sum(file.stat().st_size for file in sources)
     count = max(1, math.ceil(size / (settings.archive.file_mb * 1_000_000)))
     merged.coalesce(count).write.option("maxRecordsPerFile", math.ceil(max(alerts, 1) / count)).parquet(str(new))
-    written = _rows(new.glob("*.parquet"))
+    written = archive.rows(new.glob("*.parquet"))
     if written != alerts:
         shutil.rmtree(new)
         raise SumsDoNotMeet(f"of {alerts} {kind} alerts of {night} the merge wrote {written}: {target} is left as it was")
-    (new / _NOTE).write_text(json.dumps({"files": sorted(_names(files)), "rows": alerts}), encoding="utf-8")
+    archive.Note(sorted(_names(files)), alerts).save(new)
     shutil.rmtree(old, ignore_errors=True)
     if target.exists():
         target.rename(old)
@@ -159,13 +149,16 @@ def _merge(spark: SparkSession, settings: Settings, survey: Survey, kind: str, n
 
 
 def _archived(alerts: DataFrame, survey: Survey, kind: str) -> DataFrame:
-    """The columns of the archive: those of the alerts, `timestamp` (UTC, of the exposure) and in science `tracklet` where Fink has it."""
+    """The columns of the archive: those of `timed`, and in science `tracklet` where Fink has it."""
+    alerts = timed(alerts, survey)
+    return _with_tracklets(alerts, survey) if kind == "science" and "tracklet" in survey.fink_columns else alerts
+
+
+def timed(alerts: DataFrame, survey: Survey) -> DataFrame:
+    """The alerts without what stays inside the broker, and with `timestamp` (UTC, of the exposure)."""
     # JD 2440587.5 is 1970-01-01; the difference is exact, and a double holds whole microseconds until the year 2255.
     micros = F.round((F.expr(survey.time) - F.lit(2440587.5)) * F.lit(86_400e6)).cast("long")
-    alerts = alerts.withColumn("timestamp", F.timestamp_micros(micros))
-    if kind == "science" and "tracklet" in survey.fink_columns:
-        alerts = _with_tracklets(alerts, survey)
-    return alerts.drop(*_INTERNAL)
+    return alerts.withColumn("timestamp", F.timestamp_micros(micros)).drop(*_INTERNAL)
 
 
 def _with_tracklets(alerts: DataFrame, survey: Survey) -> DataFrame:
@@ -190,41 +183,12 @@ def _all(settings: Settings, kind: str) -> list[File]:
     return [file for folder in folders for file in committed(folder)]
 
 
-def _has_left(settings: Settings, kind: str, night: str) -> int:
-    """Alerts of a night that have left the logs (`services.prune`) and are in the archive only."""
-    counts = ledger.load(settings.raw.parent).counts.get(night, {}).get("stream2raw" if kind == "raw" else "raw2science", {})
-    return int(counts.get("given", 0))
-
-
 def _read(spark: SparkSession, files: Sequence[Path]) -> DataFrame:
     return spark.read.option("mergeSchema", "true").parquet(*[str(file) for file in files])
 
 
 def _names(files: Iterable[File]) -> set[str]:
     return {file.path.name for file in files}
-
-
-def _folder(settings: Settings, kind: str, night: str) -> Path:
-    return settings.archive_folder / kind / f"year={night[:4]}" / f"month={night[4:6]}" / f"day={night[6:]}"
-
-
-def _rows(paths: Iterable[Path]) -> int:
-    return sum(int(pq.read_metadata(path).num_rows) for path in paths)
-
-
-@dataclass(frozen=True)
-class _Note:
-    """What the last merge noted: the names of the files that it has merged and that were in the log, and how many alerts it wrote."""
-
-    files: Sequence[str] = ()
-    rows: int = 0
-
-
-def _note(folder: Path) -> _Note:
-    try:
-        return _Note(**json.loads((folder / _NOTE).read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        return _Note()
 
 
 def _check(night: str) -> None:

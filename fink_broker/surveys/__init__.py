@@ -144,6 +144,8 @@ class Survey:
         HBase tables, main table first.
     counterparts : Counterparts, optional
         What is matched with the notices of other observatories.
+    past_columns : mapping
+        Columns that past alerts have beside their own, name to expression.
     schema_version : str, optional
         Published name of the column that says which schema an alert was written with: the namespace of its record (``lsst.v10_0``).
     public : str
@@ -175,6 +177,7 @@ class Survey:
     aliases: Mapping[str, str] = field(default_factory=dict)
     tables: tuple[Table, ...] = ()
     counterparts: Counterparts | None = None
+    past_columns: Mapping[str, str] = field(default_factory=dict)
     schema_version: str | None = None
     public: str = ""
     histories: tuple[str, ...] = ()

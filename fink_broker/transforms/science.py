@@ -46,16 +46,16 @@ def with_science(alerts: DataFrame, modules: Sequence[Module], survey: Survey, w
     if not modules:
         now = batch_time()
         nothing = {name: now if kind == "timestamp" else F.lit(None).cast(kind) for name, kind in _KINDS.items()}
-        return _with_defaults(alerts, survey).withColumns(nothing)
+        return with_defaults(alerts, survey).withColumns(nothing)
     types = {name: kind for module in modules for name, kind in module.outputs.items() if not name.startswith("_")}
     made = record(types | _KINDS)
     science = one_pass(inputs(alerts, modules, survey), modules, made, batch.run, workers)
     kept = [name for name in alerts.columns if name not in made.names]
     added = alerts.withColumn("_science", science).select(*kept, *[F.col("_science")[name].alias(name) for name in made.names])
-    return _with_defaults(added, survey)
+    return with_defaults(added, survey)
 
 
-def _with_defaults(alerts: DataFrame, survey: Survey) -> DataFrame:
+def with_defaults(alerts: DataFrame, survey: Survey) -> DataFrame:
     """Add Fink's columns whose modules are off; those that lie in a record or map of a module come with it."""
     missing = {
         name: F.lit(column.default).cast(column.type)

@@ -23,11 +23,11 @@ from datasim.packet import container, writer_schema
 from fink_broker import surveys
 from fink_broker.commands.status import status
 from fink_broker.config import Settings
-from fink_broker.connectors import kafka, parquet
+from fink_broker.connectors import archive, kafka, parquet
 from fink_broker.connectors.security import Connection
 from fink_broker.connectors.sparklog import entries, newest
 from fink_broker.services import simulator
-from fink_broker.services.merge import archived_files, merge
+from fink_broker.services.merge import merge
 from fink_broker.services.prune import prune
 from tests import fink_client
 from tests.compare import as_sent, differences
@@ -318,7 +318,7 @@ def test_a_night_leaves_logs_and_disk_and_is_still_counted(run: Run, spark: Spar
         read = [entry["path"] for _, entry in entries(log) if "path" in entry] if log.parts[-3] != "stream2raw" else []
         assert not {parquet.local_path(path) for path in read} & files - named
     assert counted() == before
-    archived = [pq.ParquetFile(file).read(["candid"])["candid"].to_pylist() for file in archived_files(settings, "science")]
+    archived = [pq.ParquetFile(file).read(["candid"])["candid"].to_pylist() for file in archive.files(settings, "science")]
     assert sorted(one for ids in archived for one in ids) == sorted(science)
 
 

@@ -21,17 +21,19 @@ from confluent_kafka import Consumer
 from pydantic import SecretStr
 from pyspark.sql import SparkSession
 
-from fink_broker.commands import user
+from fink_broker.commands import transfer, user
 from fink_broker.config import Settings
 from fink_broker.config.sections import KafkaEnd
 from fink_broker.connectors import kafka as client
 from fink_broker.connectors import parquet, topics
 from fink_broker.connectors.security import Connection
+from fink_broker.connectors.users import Users
 from fink_broker.errors import ConfigError, FinkError, ServerUnavailable, UsageError
 from fink_broker.infra import kafka, kafka_security, ports, processes
 from fink_broker.monitoring.counts import Books
 from fink_broker.services import simulator
 from fink_broker.surveys import get
+from fink_broker.transforms.rights import Audience
 from tests import fink_client
 from tests.compare import as_sent, differences
 from tests.integration.conftest import Broker
@@ -247,6 +249,16 @@ def test_two_users_read_what_each_may_see(secured: Secured, shown: dict[str, str
             "topics": ["fink_bright_partners_ztf", "fink_bright_ztf", "fink_rising_ztf", "fink_ztf_*"],
         },
     }
+    # A transfer of hers, and none of what is for the partners.
+    users, past = Users(client.admin(secured.end()), secured.end()), "ftransfer_ztf_2026-03-22_000001"
+    client.make_topics(secured.end(), {past: 1})
+    transfer.check_user(secured.end(), "alice", Audience())
+    for name, fault in (("alice", "belongs to: public; they may not get"), ("carol", "is no user")):
+        with pytest.raises(UsageError, match=fault):
+            transfer.check_user(secured.end(), name, Audience("partners"))
+    assert past not in admin.list_topics(timeout=10).topics
+    users.share("alice", [past])
+    assert past in admin.list_topics(timeout=10).topics
     texts = [path.read_bytes() for path in secured.settings.root.rglob("*") if path.is_file()]
     assert not any(who["password"].encode() in text for who in (alice, bob) for text in texts)
     assert secured.run("user", "remove", "alice") == "alice is removed\n"

@@ -11,10 +11,11 @@ from fink_broker import surveys
 from fink_broker.commands import merge as command
 from fink_broker.config import Settings
 from fink_broker.config.sections import Archive
+from fink_broker.connectors import archive
 from fink_broker.connectors.ledger import Ledger
 from fink_broker.connectors.parquet import committed
 from fink_broker.errors import SumsDoNotMeet, UsageError
-from fink_broker.services.merge import archived_files, merge, pending
+from fink_broker.services.merge import merge, pending
 
 ZTF = surveys.get("ztf")
 NIGHT = "20260322"
@@ -91,8 +92,8 @@ def test_a_night_is_merged_with_the_columns_of_the_archive(spark, home, raw, sci
     science.append(science_alerts(spark, 0, 10).union(science_alerts(spark, 10, 14, "20260323")))
     assert merge(spark, home, ZTF, NIGHT) == {"raw": 20, "science": 10}
     folder = home.archive_folder / "science" / "year=2026" / "month=03" / "day=22"
-    assert archived_files(home, "science") == list(folder.glob("*.parquet"))
-    assert len(archived_files(home, "science")) == 1
+    assert archive.files(home, "science") == list(folder.glob("*.parquet"))
+    assert len(archive.files(home, "science")) == 1
     done = archived(spark, home, "science")
     assert candids(done) == list(range(10))
     assert sorted(done.columns) == ["candid", "candidate", "day", "gcvs", "month", "timestamp", "tracklet", "year"]

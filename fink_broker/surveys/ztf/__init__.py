@@ -4,6 +4,7 @@ from pathlib import Path
 
 from fink_broker.surveys import Survey
 from fink_broker.surveys.conditions import Condition
+from fink_broker.surveys.ztf.classes import fink_class
 from fink_broker.surveys.ztf.counterparts import COUNTERPARTS
 from fink_broker.surveys.ztf.science import FINK_COLUMNS
 from fink_broker.surveys.ztf.tables import TABLES
@@ -52,6 +53,8 @@ SURVEY = Survey(
     aliases={"cstampDatac": "cutoutScience.stampData", "linear_fit_slope": "lc_features_r.linear_fit_slope"},
     tables=TABLES,
     counterparts=COUNTERPARTS,
+    # As Fink's data transfer adds it, and fink-client divides what it stores by it.
+    past_columns={"finkclass": fink_class(fink="")},
     # 1 is public; 2 are the partnership's alerts and 3 Caltech's, as `programid` in ZTF's schema says.
     public="candidate.programid = 1",
     histories=("prv_candidates", "fp_hists"),

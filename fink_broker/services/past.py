@@ -1,0 +1,98 @@
+"""Science alerts of past nights: what the archive has, and what is not merged yet, each alert once."""
+
+from __future__ import annotations
+
+from functools import reduce
+from pathlib import Path
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from fink_broker.config import Settings
+from fink_broker.connectors import archive, parquet
+from fink_broker.errors import SumsDoNotMeet, UsageError
+from fink_broker.services.merge import by_night, timed
+from fink_broker.surveys import Survey
+from fink_broker.transforms.science import with_defaults
+from fink_broker.transforms.transfer import PLACE, once
+
+_KIND = "science"
+
+
+def alerts(spark: SparkSession, settings: Settings, survey: Survey, first: str | None = None, last: str | None = None) -> DataFrame:
+    """The science alerts of some nights.
+
+    Parameters
+    ----------
+    spark : SparkSession
+        Session.
+    settings : Settings
+        Folders.
+    survey : Survey
+        Ids, times and the columns that there always are.
+    first, last : str, optional
+        Nights, ``YYYYMMDD``, both included; all that there are without.
+
+    Returns
+    -------
+    DataFrame
+        The columns of the archive. An alert is there once, also if it is in the archive and among the files that were merged into it, or
+        came twice.
+
+    Raises
+    ------
+    UsageError
+        There are no alerts of these nights.
+    SumsDoNotMeet
+        The archive does not have what was merged into it.
+    """
+    present = by_night(settings, _KIND)
+    every = sorted(set(present) | archive.nights(settings, _KIND))
+    nights = [night for night in every if (first or night) <= night <= (last or night)]
+    merged, fresh = [], []
+    for night in nights:
+        old = _archived(settings, night)
+        merged += old
+        known = set(archive.note(archive.folder(settings, _KIND, night)).files) if old else set()
+        fresh += [file.path for file in present.get(night, []) if file.path.name not in known]
+    if not merged and not fresh:
+        raise UsageError(f"there are no science alerts of these nights; there are: {_span(every)}")
+    parts = []
+    if merged:
+        parts.append(_placed(spark.read.option("mergeSchema", "true").parquet(*map(str, merged))))
+    if fresh:
+        schema = parquet.columns(settings.science)
+        reader = spark.read.schema(schema) if schema else spark.read.option("mergeSchema", "true")
+        parts.append(timed(_placed(reader.parquet(*map(str, fresh))), survey))
+    found = reduce(lambda one, other: one.unionByName(other, allowMissingColumns=True), parts)
+    return once(_complete(found, survey), survey.alert_id)
+
+
+def _archived(settings: Settings, night: str) -> list[Path]:
+    """The files of a night's archive; they must hold all that was merged."""
+    folder = archive.folder(settings, _KIND, night)
+    files, note = sorted(folder.glob("*.parquet")), archive.note(folder)
+    there = archive.rows(files)
+    wanted = max(note.rows, archive.nowhere_else(settings, _KIND, night))
+    if there < wanted:
+        raise SumsDoNotMeet(f"{folder} should hold {wanted} alerts but has {there}: put it back, or run fink merge --night {night}")
+    return files
+
+
+def _placed(read: DataFrame) -> DataFrame:
+    """With the file of each row and its number in it, by which copies of one alert are told apart."""
+    return read.select("*", F.struct("_metadata.file_path", "_metadata.row_index").alias(PLACE))
+
+
+def _complete(found: DataFrame, survey: Survey) -> DataFrame:
+    """With Fink's columns that there always are, and those that only transfers have."""
+    found = with_defaults(found, survey)
+    if "tracklet" in survey.fink_columns:
+        # Tracks are looked for when a night is merged.
+        default = F.lit(survey.fink_columns["tracklet"].default)
+        found = found.withColumn("tracklet", F.coalesce("tracklet", default) if "tracklet" in found.columns else default)
+    return found.withColumns({name: F.expr(sql) for name, sql in survey.past_columns.items()})
+
+
+def _span(nights: list[str]) -> str:
+    return f"{nights[0]} to {nights[-1]}" if nights else "none yet"
