@@ -44,6 +44,7 @@ def test_the_file_says_every_key_with_its_default():
     files = ("password", "password_file", "ca_file", "certificate_file", "key_file", "key_password", "key_password_file")
     secret = {f"{end}.{key}" for end in ("kafka.input", "kafka.output", "kafka.embedded", "mirror", "notices") for key in files}
     own = {"services", "science.modules", "filters", "raw2science.cuts", "watchlists", "regions", "skymaps", "notices.folder"}
+    own |= {"outlets", "secrets"}
     assert written.keys() == defaults.keys() - secret - own
     assert written == {key: defaults[key] for key in written}
     assert load(str(DEFAULT_CONF), {}) == Settings()

@@ -19,12 +19,13 @@ from fink_broker.connectors.sparklog import newest, offsets
 from fink_broker.errors import FinkError, ServerUnavailable
 from fink_broker.infra import processes
 from fink_broker.infra.kafka import connection
-from fink_broker.monitoring import costs, latency, nights
+from fink_broker.monitoring import costs, latency, nights, outlets
 from fink_broker.monitoring.counts import Books
 from fink_broker.services import multimessenger, registry
 
 _DROPPED = ("cut", "duplicate")
 _FROM_KAFKA = ("stream2raw", "mirror")
+_NO_SPEED: dict[str, Any] = {"rate": None, "latency_s": None, "stages_s": {}, "batches": []}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -64,7 +65,8 @@ def status(settings: Settings, night: str | None = None) -> dict[str, Any]:
         stage), batches (the newest ones, each with its stages), errors (science module to number), ok.
         Of stream2raw also lost (messages gone from Kafka before they were read) and backlog (messages that were left to the backlog's
         query, a part of the lag); of raw2science cuts (name to number), cpu_ms (an alert, by science module) and memory_mb; of
-        multimessenger notices (see `notices.book.summary`). Of a night ``account``, see `monitoring.nights.Account`.
+        multimessenger notices (see `notices.book.summary`); of notify, which is there if outlets are, lost and outlets (see
+        `monitoring.outlets.delivered`). Of a night ``account``, see `monitoring.nights.Account`.
     """
     books = Books(settings, surveys.get(settings.survey), night)
     services = {}
@@ -89,6 +91,11 @@ def status(settings: Settings, night: str | None = None) -> dict[str, Any]:
             **({"notices": multimessenger.notices(settings)} if entry.name == multimessenger.NAME else {}),
             "ok": count.meets,
         }
+    if settings.outlets and night is None:
+        running = processes.find(settings, "notify")
+        found = outlets.delivered(settings, surveys.get(settings.survey))
+        state = {"state": "running" if running else "stopped", "pid": running.pid if running else None}
+        services["notify"] = {**state, **outlets.total(found), **_NO_SPEED, "errors": {}, "outlets": found, "ok": True}
     ok = all(service["ok"] for service in services.values())
     if night is None:
         return {"ok": ok, "services": services}
@@ -99,7 +106,7 @@ def status(settings: Settings, night: str | None = None) -> dict[str, Any]:
 def _speed(books: Books, service: str) -> dict[str, Any]:
     found = latency.speed(books, service)
     if found is None:
-        return {"rate": None, "latency_s": None, "stages_s": {}, "batches": []}
+        return dict(_NO_SPEED)
     batches = [asdict(batch) for batch in found.batches]
     stages = batches[-1]["stages"]
     # The last stage of a service is the whole of it.
@@ -151,7 +158,7 @@ def table(state: Mapping[str, Any]) -> str:
         ]
         notes += [f"  {name}: the science module {module} raised for {number:,} alerts" for module, number in service["errors"].items()]
         notes += [f"  {name}: cut {number:,}: {cut}" for cut, number in service.get("cuts", {}).items()]
-        notes += [f"  {name}: {line}" for line in _notices(service.get("notices"))]
+        notes += [f"  {name}: {line}" for line in (*_notices(service.get("notices")), *outlets.lines(service.get("outlets", {})))]
         if service.get("cpu_ms"):
             spent = ", ".join(f"{module} {ms:g}" for module, ms in sorted(service["cpu_ms"].items(), key=lambda pair: -pair[1]))
             notes.append(f"  {name}: CPU ms an alert: {spent}; at most {service['memory_mb']:,} MB in a worker")

@@ -11,6 +11,7 @@ from typing import Literal
 
 from fink_broker.errors import ConfigError
 from fink_broker.surveys.conditions import Condition
+from fink_broker.surveys.facts import Facts
 
 
 @dataclass(frozen=True)
@@ -144,6 +145,8 @@ class Survey:
         HBase tables, main table first.
     counterparts : Counterparts, optional
         What is matched with the notices of other observatories.
+    facts : Facts, optional
+        What outlets tell of an alert.
     schema_version : str, optional
         Published name of the column that says which schema an alert was written with: the namespace of its record (``lsst.v10_0``).
     """
@@ -169,6 +172,7 @@ class Survey:
     aliases: Mapping[str, str] = field(default_factory=dict)
     tables: tuple[Table, ...] = ()
     counterparts: Counterparts | None = None
+    facts: Facts | None = None
     schema_version: str | None = None
 
     @property
