@@ -60,7 +60,7 @@ def post(url: str, body: bytes, headers: Mapping[str, str], method: str) -> None
     Raises
     ------
     Refused, Away
-        It was not taken.
+        It was not taken. What happened below is not shown with them: its texts may name the URL, and a secret in it.
     """
     try:
         request = urllib.request.Request(url, body, dict(headers), method=method)
@@ -71,10 +71,10 @@ def post(url: str, body: bytes, headers: Mapping[str, str], method: str) -> None
             text = " ".join(error.read(4 * _SHOWN).decode("utf-8", "replace").split())[:_SHOWN]
         reason = f"{error.code} {error.reason}: {text}"
         if error.code in _REFUSED:
-            raise Refused(reason) from error
-        raise Away(reason, _after(error.headers.get("Retry-After"))) from error
+            raise Refused(reason) from None
+        raise Away(reason, _after(error.headers.get("Retry-After"))) from None
     except (OSError, http.client.HTTPException) as error:
-        raise Away(f"{type(error).__name__}: {getattr(error, 'reason', error)}") from error
+        raise Away(f"{type(error).__name__}: {getattr(error, 'reason', error)}") from None
 
 
 def _after(text: str | None) -> float | None:

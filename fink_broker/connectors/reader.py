@@ -125,8 +125,8 @@ class Reader:
         skip = first and self._starting == "latest" and all(place.offset < 0 for place in committed)
         starts = [TopicPartition(place.topic, place.partition, self._start(place, skip)) for place in committed]
         self._consumer.incremental_assign(starts)
-        if skip:  # from now on is from now on, also after the next start
-            self.commit()
+        # Where it begins is noted: from now on is from now on, also after the next start.
+        self.commit()
 
     def _start(self, place: TopicPartition, skip: bool) -> int:
         """Where to begin in a partition."""

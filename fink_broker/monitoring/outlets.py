@@ -14,23 +14,24 @@ from fink_broker.connectors.ranges import waiting
 from fink_broker.errors import ServerUnavailable
 from fink_broker.infra.kafka import connection
 from fink_broker.outlets import notes
-from fink_broker.outlets.registry import Way, ways
+from fink_broker.outlets.registry import topics
 from fink_broker.surveys import Survey
 
 
 def delivered(settings: Settings, survey: Survey) -> dict[str, dict[str, Any]]:
-    """By outlet: its `outlets.notes.Notes`, and `waiting`: alerts to come; None if it has not begun, or Kafka does not answer."""
+    """By outlet, but not of dry runs: its `outlets.notes.Notes`, and `waiting`: alerts to come; None if that is not known."""
     found = {}
-    for way in ways(settings, survey):
-        tally = notes.load(notes.path(settings.outlet_notes, way.name))
+    # Their secrets are not asked for: whoever looks need not have them.
+    for outlet in (one for one in settings.outlets if not one.dry_run):
+        tally = notes.load(notes.path(settings.outlet_notes, outlet.name))
         counts = {name: value for name, value in asdict(tally).items() if name != "offsets"}
-        found[way.name] = {**counts, "waiting": _waiting(settings, way, tally.offsets) if tally.offsets else None}
+        found[outlet.name] = {**counts, "waiting": _waiting(settings, topics(outlet, survey), tally.offsets) if tally.offsets else None}
     return found
 
 
-def _waiting(settings: Settings, way: Way, offsets: dict[str, dict[str, int]]) -> int | None:
+def _waiting(settings: Settings, pattern: str, offsets: dict[str, dict[str, int]]) -> int | None:
     try:
-        return waiting(connection(settings, settings.kafka.output), way.topics, offsets, kafka.SOON_S)
+        return waiting(connection(settings, settings.kafka.output), pattern, offsets, kafka.SOON_S)
     except (ServerUnavailable, KafkaException):
         return None
 

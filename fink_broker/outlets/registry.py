@@ -118,7 +118,7 @@ def _way(outlet: Outlet, settings: Settings, survey: Survey) -> Way:
     _check_url(outlet, secret, _SMTP if getattr(adapter, "MAIL", False) else _HTTP, where)
     return Way(
         outlet,
-        _topics(outlet, survey, where),
+        topics(outlet, survey),
         survey.facts,
         single and (lambda alert: single(alert, options)),
         summary and (lambda alerts: summary(alerts, options)),
@@ -179,7 +179,15 @@ def _check_url(outlet: Outlet, secret: SecretStr, schemes: Sequence[str], where:
         raise ConfigError(f"{where}: url has a login in it: give username, and the secret in the environment or secret_file")
 
 
-def _topics(outlet: Outlet, survey: Survey, where: str) -> str:
+def topics(outlet: Outlet, survey: Survey) -> str:
+    """Regular expression of the topics that an outlet reads.
+
+    Raises
+    ------
+    ConfigError
+        It names none.
+    """
+    where = f"outlet '{outlet.name}'"
     patterns = [re.escape(f"fink_{name}_{survey.topic_suffix}") for name in outlet.filters]
     if outlet.topics:
         try:

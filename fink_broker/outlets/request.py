@@ -16,7 +16,7 @@ class Request:
     body : object
         What JSON can say.
     path : str
-        Behind the outlet's URL.
+        Behind the outlet's URL; empty for that itself.
     method : str
         ``POST``, ``PUT``.
     known : str
@@ -29,7 +29,7 @@ class Request:
     known: str = ""
 
     def __str__(self) -> str:
-        return f"{self.method} {self.path} {json.dumps(self.body)}"
+        return f"{self.method} {self.path or '/'} {json.dumps(self.body)}"
 
 
 @dataclass(frozen=True)

@@ -150,7 +150,7 @@ class Courier:
                 self._notes.retries += 1
                 self._tell(self._way.masked(str(away))[:300])
                 if self._give_up_s is not None and self._clock() >= begun + self._give_up_s:
-                    raise FinkError(f"outlet {self._way.name}: {self._notes.error}; what was not delivered waits in Kafka") from away
+                    raise FinkError(f"outlet {self._way.name}: {self._notes.error}; what was not delivered waits in Kafka") from None
                 self._rest(pause if away.after is None else away.after)
                 pause = min(2 * pause, _PAUSES_S[1])
         self._tell("")

@@ -40,7 +40,7 @@ NAME = "notify"
 log = logging.getLogger(__name__)
 
 _POLL_S = 0.2
-_AGAIN_S = 5.0
+_AGAIN_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class _Outlet:
         tally, begun, said = notes.load(file), time.monotonic(), ""
         while not self.ending.is_set():
             try:
-                self._read(tally, partial(self._save, tally))
+                self._read(tally)
                 return
             except Ending:
                 return
@@ -69,15 +69,17 @@ class _Outlet:
                     log.warning("outlet %s: Kafka does not answer: %s", self.way.name, error)
                 self.ending.wait(_AGAIN_S)
 
-    def _read(self, tally: Notes, save: partial[None]) -> None:
+    def _read(self, tally: Notes) -> None:
         outlet, kafka = self.way.outlet, connection(self.settings, self.settings.kafka.output)
         give_up_s = self.settings.wait.seconds if self.once else None
-        courier = Courier(self.way, sender(self.way), tally, self.ending.wait, changed=save, give_up_s=give_up_s)
+        changed = partial(self._save, tally)
+        courier = Courier(self.way, sender(self.way), tally, self.ending.wait, changed=changed, give_up_s=give_up_s)
         with Reader(kafka, self.way.topics, self.way.group, outlet.starting_offsets, keep=not outlet.dry_run) as reader:
             while not self.ending.is_set():
                 if courier.full:
                     self.ending.wait(_POLL_S)
                 elif (message := reader.poll(_POLL_S)) is not None:
+                    self._note(reader, tally)
                     _hand_over(message, self.way, courier, tally)
                 if courier.due() or (self.once and reader.at_end and courier.held):
                     courier.flush()
@@ -85,11 +87,14 @@ class _Outlet:
                     continue
                 # Only now: what is held is read again by the next start.
                 reader.commit()
-                if tally.offsets != reader.reached:
-                    tally.offsets, tally.lost, reader.lost = reader.reached, tally.lost + reader.lost, 0
-                    save()
+                self._note(reader, tally)
                 if self.once and reader.at_end:
                     return
+
+    def _note(self, reader: Reader, tally: Notes) -> None:
+        if tally.offsets != reader.reached:
+            tally.offsets, tally.lost, reader.lost = reader.reached, tally.lost + reader.lost, 0
+            self._save(tally)
 
     def _save(self, tally: Notes) -> None:
         if not self.way.outlet.dry_run:
@@ -121,8 +126,8 @@ def run(settings: Settings, options: RunOptions, stop: Stop) -> None:
             ending.set()
     failed = {way.name: error for future, way in work.items() if (error := future.exception()) is not None}
     for name, error in failed.items():
-        log.error("outlet %s ended", name, exc_info=error)
         if not isinstance(error, FinkError):
+            log.error("outlet %s ended", name, exc_info=error)
             raise FinkError(f"outlet {name} ended: {type(error).__name__}; details in {settings.log(NAME)}") from error
     if failed:
         raise FinkError("; ".join(map(str, failed.values())))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import tomllib
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,21 +12,21 @@ import pytest
 
 from fink_broker import config, surveys
 from fink_broker.commands.config import toml
-from fink_broker.config import Settings
+from fink_broker.config import CHECKOUT, Settings
 from fink_broker.errors import ConfigError
+from fink_broker.outlets import Alert, Request
 from fink_broker.outlets.registry import Way, kinds, ways
 
 SECRET = "T000/B000/hunter2"
 CHAT = {"name": "chat", "kind": "webhook", "filters": ["bright"], "url": "https://hooks.example.org/{secret}"}
-OWN = """
-from fink_broker.outlets import Request, Section
 
-class Options(Section):
-    colour: str
 
-def single(alert, options):
-    return [Request({"id": alert.id, "colour": options.colour})]
-"""
+def documented() -> tuple[str, dict[str, Any]]:
+    """The adapter of one's own and its entry, as docs/outlets.md has them."""
+    section = (CHECKOUT / "docs" / "outlets.md").read_text(encoding="utf-8").partition("## Your own")[2]
+    [code], [entry] = (re.findall(rf"```{kind}\n(.*?)```", section, re.DOTALL) for kind in ("python", "toml"))
+    [outlet] = tomllib.loads(entry)["outlets"]
+    return code, outlet
 
 
 def ready(*outlets: dict[str, Any], **secrets: str) -> list[Way]:
@@ -103,10 +105,13 @@ def test_secrets_come_from_the_environment_or_a_file_and_show_nowhere(tmp_path: 
 
 
 def test_one_of_ones_own_is_a_file(tmp_path: Path):
-    (tmp_path / "mine.py").write_text(OWN)
-    mine = {**CHAT, "kind": str(tmp_path / "mine.py"), "url": "https://h/hook", "options": {"colour": "red"}}
-    [way] = ready(mine, chat="abc")
-    assert way.authorization == "Bearer {secret}"
-    assert (way.summary, way.digest_s) == (None, 0)
-    with pytest.raises(ConfigError, match=r"outlet 'chat': options.colour: Field required"):
-        ready({**mine, "options": {}}, chat="abc")
+    code, entry = documented()
+    (tmp_path / "mine.py").write_text(code)
+    mine = {**entry, "kind": str(tmp_path / "mine.py")}
+    [way] = ready(mine, mine="abc")
+    assert (way.authorization, way.summary, way.digest_s) == ("Bearer {secret}", None, 0)
+    assert way.single is not None
+    [request] = way.single(Alert("t", "7", datetime(2026, 3, 22, tzinfo=UTC), "ZTF26aaaaaaa", ra=1.0, dec=2.0, mag=18.5))
+    assert request == Request({"name": "ZTF26aaaaaaa", "ra": 1.0, "dec": 2.0, "mag": 18.5, "colour": "blue"}, "/new")
+    with pytest.raises(ConfigError, match=r"outlet 'mine': options.color: Extra inputs"):
+        ready({**mine, "options": {"color": "blue"}})
