@@ -28,7 +28,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def check(settings: Settings) -> None:
-    """Check what the types cannot: that the survey, modules, cuts, filters, audiences, own services and files for Kafka are there.
+    """Check what the types cannot: that the survey, modules, cuts, filters, audiences, outlets, services and Kafka's files are there.
 
     Raises
     ------
@@ -37,6 +37,7 @@ def check(settings: Settings) -> None:
     """
     from fink_broker.connectors import security
     from fink_broker.filters import registry as filters
+    from fink_broker.outlets import registry as outlets
     from fink_broker.science import registry as science
     from fink_broker.services import registry
     from fink_broker.transforms import rights
@@ -45,6 +46,7 @@ def check(settings: Settings) -> None:
     science.active(settings, survey)
     surveys.with_cuts(survey, settings.raw2science.cuts)
     rights.audiences(settings, survey, filters.active(settings, survey))
+    outlets.ways(settings, survey)
     for entry in registry.known(settings).values():
         entry.module()
     for end in (settings.kafka.input, settings.kafka.output, settings.mirror):

@@ -36,6 +36,7 @@ def main(argv: list[str] | None = None) -> int:
     if arguments.secure:
         settings = _secured(settings, arguments.services)
     entries = registry.find(arguments.services, settings)
+    _check_together(entries)
     _start_servers([entry for entry in entries if entry.kind == "server"], settings)
     rest = [entry for entry in entries if entry.kind != "server"]
     for entry in rest:
@@ -54,6 +55,20 @@ def main(argv: list[str] | None = None) -> int:
     except FinkError:
         logging.getLogger(__name__).exception("%s failed", ", ".join(entry.name for entry in rest))
         raise
+
+
+def _check_together(entries: Sequence[ServiceEntry]) -> None:
+    """Whether services can share a process.
+
+    Raises
+    ------
+    UsageError
+        One cannot.
+    """
+    lasting = [entry for entry in entries if entry.kind in ("stream", "client")]
+    for entry in lasting:
+        if entry.kind == "client" and len(lasting) > 1:
+            raise UsageError(f"{entry.name} is no part of a Spark application: fink start {entry.name}, on its own")
 
 
 def _secured(settings: Settings, services: Sequence[str]) -> Settings:
@@ -106,7 +121,6 @@ def _start_servers(entries: Sequence[ServiceEntry], settings: Settings) -> None:
 
 def _foreground(entries: Sequence[ServiceEntry], arguments: argparse.Namespace, settings: Settings) -> int:
     # Spark is imported only where it is needed: servers and the simulator start without.
-    streams = [entry for entry in entries if entry.kind == "stream"]
     for task in (entry for entry in entries if entry.kind == "task"):
         processes.register(settings, task.name)
         try:
@@ -115,23 +129,31 @@ def _foreground(entries: Sequence[ServiceEntry], arguments: argparse.Namespace, 
             processes.unregister(settings, task.name)
         if code:
             return code
+    lasting = [entry for entry in entries if entry.kind in ("stream", "client")]
     # Registered before the imports, so that a stop in these first moments finds them.
     with ExitStack() as stack:
-        for entry in streams:
+        for entry in lasting:
             processes.register(settings, entry.name)
             stack.callback(processes.unregister, settings, entry.name)
-        if streams:
-            _run_streams(streams, arguments, settings)
+        if lasting:
+            _run(lasting, arguments, settings)
     return 0
 
 
-def _run_streams(streams: Sequence[ServiceEntry], arguments: argparse.Namespace, settings: Settings) -> None:
+def _run(entries: Sequence[ServiceEntry], arguments: argparse.Namespace, settings: Settings) -> None:
     from fink_broker.services import runner
 
     options = RunOptions(once=arguments.once, night=arguments.night, simulator=arguments.simulator)
-    names = ", ".join(entry.name for entry in streams)
-    print(f"{names} starting; log: {_log(streams, settings)}; Ctrl-C ends", flush=True)
-    runner.run(streams, settings, options, runner.Stop(arguments.exit_after), lambda _: print(f"{names} started", flush=True))
+    stop = runner.Stop(arguments.exit_after)
+    names = ", ".join(entry.name for entry in entries)
+    print(f"{names} starting; log: {_log(entries, settings)}; Ctrl-C ends", flush=True)
+    if entries[0].kind == "stream":
+        runner.run(entries, settings, options, stop, lambda _: print(f"{names} started", flush=True))
+    else:
+        with stop.on_signals():
+            if runner.await_servers(entries, settings, options, stop):
+                print(f"{names} started", flush=True)
+                entries[0].module().run(settings, options, stop)
     print(f"{names} ended", flush=True)
 
 

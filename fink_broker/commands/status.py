@@ -19,13 +19,14 @@ from fink_broker.connectors.sparklog import newest, offsets
 from fink_broker.errors import FinkError, ServerUnavailable
 from fink_broker.infra import processes
 from fink_broker.infra.kafka import connection
-from fink_broker.monitoring import costs, delivery, latency, nights
+from fink_broker.monitoring import costs, delivery, latency, nights, outlets
 from fink_broker.monitoring.counts import Books
 from fink_broker.services import live, multimessenger, registry
 
 _DROPPED = ("cut", "duplicate")
 _COSTLIEST = 10
 _FROM_KAFKA = ("stream2raw", "mirror")
+_NO_SPEED: dict[str, Any] = {"rate": None, "latency_s": None, "stages_s": {}, "batches": []}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -67,7 +68,8 @@ def status(settings: Settings, night: str | None = None) -> dict[str, Any]:
         query, a part of the lag); of raw2science cuts (name to number), cpu_ms (an alert, by science module) and memory_mb; of distribution
         filters (name to cpu_ms an alert, alerts, failures, reason, since the service has started; off: since and reason), broken (file
         to what is wrong with it), held and too_large (see `monitoring.delivery.state`); of multimessenger notices (see
-        `notices.book.summary`). Of a night ``account``, see `monitoring.nights.Account`.
+        `notices.book.summary`); of notify, which is there if outlets are, lost and outlets (see
+        `monitoring.outlets.delivered`). Of a night ``account``, see `monitoring.nights.Account`.
     """
     books = Books(settings, surveys.get(settings.survey), night)
     services = {}
@@ -94,6 +96,11 @@ def status(settings: Settings, night: str | None = None) -> dict[str, Any]:
             **(delivery.state(books) if entry.name == delivery.SERVICE else {}),
             "ok": count.meets,
         }
+    if settings.outlets and night is None:
+        running = processes.find(settings, "notify")
+        found = outlets.delivered(settings, surveys.get(settings.survey))
+        state = {"state": "running" if running else "stopped", "pid": running.pid if running else None}
+        services["notify"] = {**state, **outlets.total(found), **_NO_SPEED, "errors": {}, "outlets": found, "ok": True}
     ok = all(service["ok"] for service in services.values())
     if night is None:
         return {"ok": ok, "services": services}
@@ -114,7 +121,7 @@ def _filters(settings: Settings) -> dict[str, Any]:
 def _speed(books: Books, service: str) -> dict[str, Any]:
     found = latency.speed(books, service)
     if found is None:
-        return {"rate": None, "latency_s": None, "stages_s": {}, "batches": []}
+        return dict(_NO_SPEED)
     batches = [asdict(batch) for batch in found.batches]
     stages = batches[-1]["stages"]
     # The last stage of a service is the whole of it.
@@ -166,7 +173,7 @@ def table(state: Mapping[str, Any]) -> str:
         ]
         notes += [f"  {name}: the science module {module} raised for {number:,} alerts" for module, number in service["errors"].items()]
         notes += [f"  {name}: cut {number:,}: {cut}" for cut, number in service.get("cuts", {}).items()]
-        notes += [f"  {name}: {line}" for line in _notices(service.get("notices"))]
+        notes += [f"  {name}: {line}" for line in (*_notices(service.get("notices")), *outlets.lines(service.get("outlets", {})))]
         if service.get("cpu_ms"):
             spent = ", ".join(f"{module} {ms:g}" for module, ms in sorted(service["cpu_ms"].items(), key=lambda pair: -pair[1]))
             notes.append(f"  {name}: CPU ms an alert: {spent}; at most {service['memory_mb']:,} MB in a worker")

@@ -99,7 +99,8 @@ def _kinds(path: list[str]) -> tuple[Any, ...]:
     """The types that a key takes; none if it is not known."""
     kind: Any = Settings
     for part in path:
-        fields = _fields(kind)
+        # Of what goes by names of one's own, all have one type.
+        fields = {part: typing.get_args(kind)[1]} if typing.get_origin(kind) is dict else _fields(kind)
         if part not in fields:
             return ()
         kind = fields[part]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, SecretStr
 
+from fink_broker.config.outlets import Outlet
 from fink_broker.config.own import OwnService, Plugin, Science
 from fink_broker.config.positions import Notices, Region, SkyMap, Watchlist
 from fink_broker.config.sections import (
@@ -35,6 +36,8 @@ class Settings(Section):
     ----------
     home : Path
         The one folder that this broker writes to; relative paths are below the checkout.
+    secrets : dict
+        Those of outlets, by their names.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, serialize_by_alias=True)
@@ -61,6 +64,8 @@ class Settings(Section):
     regions: list[Region] = Field(default=[])
     skymaps: list[SkyMap] = Field(default=[])
     audiences: list[Audience] = Field(default=[])
+    outlets: list[Outlet] = Field(default=[])
+    secrets: dict[str, SecretStr] = Field(default={})
 
     def below_checkout(self, path: Path) -> Path:
         """The path itself if absolute, else below the checkout."""
@@ -120,6 +125,11 @@ class Settings(Section):
     def filter_notes(self) -> Path:
         """Folder of the notes on filters: what they cost, and which are off."""
         return self.root / "data" / "distribution"
+
+    @property
+    def outlet_notes(self) -> Path:
+        """Folder of the notes on outlets: what they have delivered, and how far they are."""
+        return self.root / "data" / "notify"
 
     @property
     def archive_folder(self) -> Path:

@@ -43,6 +43,7 @@ _READERS = 4  # threads: pyarrow reads footers and columns beside the interprete
 _OWNER = "_owner"
 _PUBLISHING = threading.Lock()  # two queries of a process may write rows of the same columns
 
+
 def stream(
     spark: SparkSession,
     folder: Path,

@@ -22,10 +22,11 @@ class ServiceEntry:
     ----------
     name, description : str
         Name on the command line, and one line for the help.
-    kind : {"stream", "task", "server"}
-        A query that runs for ever, something that ends by itself, or a server that detaches by itself.
+    kind : {"stream", "client", "task", "server"}
+        A query that runs for ever, what runs for ever without Spark, what ends by itself, or a server that detaches by itself.
     source : str
-        Module, or file of one's own; it has `start(context)` (a stream) or `run(settings, night)` (a task).
+        Module, or file of one's own; it has `start(context)` (a stream), `run(settings, options, stop)` (a client) or
+        `run(settings, night)` (a task).
     needs : tuple of str
         Servers that must answer before it starts.
     counted : bool
@@ -34,7 +35,7 @@ class ServiceEntry:
 
     name: str
     description: str
-    kind: Literal["stream", "task", "server"]
+    kind: Literal["stream", "client", "task", "server"]
     source: str = ""
     needs: tuple[Need, ...] = ()
     counted: bool = True
@@ -47,7 +48,7 @@ class ServiceEntry:
         ConfigError
             It does not import, or lacks the function by which it is started.
         """
-        Reference(self.source, "run" if self.kind == "task" else "start").load()
+        Reference(self.source, "run" if self.kind in ("client", "task") else "start").load()
         return load_module(self.source)
 
 
@@ -66,6 +67,9 @@ BUILTIN = (
     _stream("distribution", "filters; one Kafka topic each for their users", "kafka-output"),
     _stream("multimessenger", "alerts where and after other observatories saw something; one Kafka topic each kind", "kafka-output"),
     _stream("archive", "science alerts into the HBase tables", "hbase"),
+    ServiceEntry(
+        "notify", "alerts of topics to chats, mailboxes and other platforms", "client", "fink_broker.services.notify", ("kafka-output",)
+    ),
     _stream("mirror", "the telescope's messages on to another Kafka, as they came", "kafka-input", "kafka-mirror"),
     _stream("checkstream", "how much comes in from Kafka, how fast, how large; decodes nothing", "kafka-input", counted=False),
 )

@@ -120,12 +120,7 @@ def run(
         for entry in entries:
             processes.register(settings, entry.name)
             stack.callback(processes.unregister, settings, entry.name)
-        try:
-            with stop.at_once():
-                for need in dict.fromkeys(need for entry in entries for need in entry.needs):
-                    wait_for(need, settings, options)
-        except _AskedToEnd:
-            log.info("asked to end while waiting for a server")
+        if not await_servers(entries, settings, options, stop):
             return
         spark = session(settings, entries[0].name)
         stack.callback(spark.stop)
@@ -268,6 +263,24 @@ def watch(watched: Sequence[_Watched], stop: Stop) -> bool:
         return True
     finally:
         _finish(watched)
+
+
+def await_servers(entries: Sequence[ServiceEntry], settings: Settings, options: RunOptions, stop: Stop) -> bool:
+    """Wait until the servers answer that services need; False if the end was asked for meanwhile.
+
+    Raises
+    ------
+    ServerUnavailable
+        One did not answer in time.
+    """
+    try:
+        with stop.at_once():
+            for need in dict.fromkeys(need for entry in entries for need in entry.needs):
+                wait_for(need, settings, options)
+    except _AskedToEnd:
+        log.info("asked to end while waiting for a server")
+        return False
+    return True
 
 
 def wait_for(need: Need, settings: Settings, options: RunOptions) -> None:

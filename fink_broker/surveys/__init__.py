@@ -11,6 +11,7 @@ from typing import Literal
 
 from fink_broker.errors import ConfigError
 from fink_broker.surveys.conditions import Condition
+from fink_broker.surveys.facts import Facts
 
 
 @dataclass(frozen=True)
@@ -146,6 +147,8 @@ class Survey:
         What is matched with the notices of other observatories.
     past_columns : mapping
         Columns that past alerts have beside their own, name to expression.
+    facts : Facts, optional
+        What outlets tell of an alert.
     schema_version : str, optional
         Published name of the column that says which schema an alert was written with: the namespace of its record (``lsst.v10_0``).
     public : str
@@ -178,6 +181,7 @@ class Survey:
     tables: tuple[Table, ...] = ()
     counterparts: Counterparts | None = None
     past_columns: Mapping[str, str] = field(default_factory=dict)
+    facts: Facts | None = None
     schema_version: str | None = None
     public: str = ""
     histories: tuple[str, ...] = ()

@@ -13,7 +13,8 @@ from fink_broker.commands import start
 from fink_broker.config import Settings
 from fink_broker.errors import ConfigError, FinkError, UsageError
 from fink_broker.infra import processes
-from fink_broker.services import simulator
+from fink_broker.services import notify, runner, simulator
+from fink_broker.services.context import RunOptions
 
 
 @pytest.fixture
@@ -90,6 +91,13 @@ def test_what_is_wrong_with_an_own_file_is_said_before_it_detaches(home: Setting
     with pytest.raises(FinkError, match=r"mine\.py, line 1, does not import: ValueError: not today"):
         start.main(["mine", "-d", "-c", str(conf)])
     assert processes.all_running(home) == []
+
+
+def test_what_has_no_spark_starts_on_its_own(home: Settings):
+    with pytest.raises(UsageError, match="notify is no part of a Spark application: fink start notify, on its own"):
+        start.main(["distribution", "notify"])
+    with pytest.raises(ConfigError, match=r"there is nobody to notify: \[\[outlets\]\]"):
+        notify.run(home, RunOptions(), runner.Stop())
 
 
 def test_services_that_share_a_process_log_where_spark_does(home: Settings):

@@ -35,7 +35,7 @@ def test_each_has_a_line_of_help_and_a_module_that_starts_it():
     assert {name for name, entry in entries.items() if entry.kind == "server"} == set(SERVERS)
     for entry in entries.values():
         assert entry.description
-        assert callable(entry.module().run if entry.kind == "task" else entry.module().start)
+        assert callable(entry.module().run if entry.kind in ("client", "task") else entry.module().start)
 
 
 def test_services_of_ones_own_come_last():
@@ -62,7 +62,7 @@ def test_an_unknown_name_lists_the_known_ones(name: str, hint: str):
     message = str(raised.value)
     assert message.startswith(f"unknown service '{name}'; ")
     assert hint in message
-    assert message.endswith("archive, mirror, checkstream, counter, alarm")
+    assert message.endswith("archive, notify, mirror, checkstream, counter, alarm")
     assert raised.value.exit_code == 2
 
 

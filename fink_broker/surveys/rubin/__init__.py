@@ -7,9 +7,11 @@ folder such as that of the package lsst-alert-packet.
 from pathlib import Path
 
 from fink_broker.surveys import Survey
+from fink_broker.surveys.facts import Facts
 
-# Exposures are timed in TAI, which has been this far ahead of UTC since 2017-01-01 (IERS Bulletin C): no leap second has come since.
-_UTC = "(diaSource.midpointMjdTai - 37D / 86400D)"
+# Exposures are timed in TAI, which has been this far ahead of UTC (s) since 2017-01-01 (IERS Bulletin C): no leap second has come since.
+_TAI_UTC = 37
+_UTC = f"(diaSource.midpointMjdTai - {_TAI_UTC}D / 86400D)"
 
 _CUTOUTS = ("cutoutScience", "cutoutTemplate", "cutoutDifference")
 
@@ -66,4 +68,17 @@ SURVEY = Survey(
     },
     schema_version="lsst_schema_version",
     histories=("prvDiaSources", "prvDiaForcedSources"),
+    facts=Facts(
+        object=("diaSource.diaObjectId", "diaSource.ssObjectId"),
+        ra=("diaSource.ra",),
+        dec=("diaSource.dec",),
+        time=("diaSource.midpointMjdTai",),
+        mjd_zero=_TAI_UTC / 86400,
+        band=("diaSource.band",),
+        prefix="lsst",
+        brightness=("diaSource.psfFlux",),
+        error=("diaSource.psfFluxErr",),
+        zero_point=31.4,  # fluxes are in nJy
+        page="https://lsst.fink-portal.org/{object}",
+    ),
 )

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from fink_broker.surveys import Survey
 from fink_broker.surveys.conditions import Condition
+from fink_broker.surveys.facts import Facts
 from fink_broker.surveys.ztf.classes import fink_class
 from fink_broker.surveys.ztf.counterparts import COUNTERPARTS
 from fink_broker.surveys.ztf.science import FINK_COLUMNS
@@ -60,4 +61,20 @@ SURVEY = Survey(
     histories=("prv_candidates", "fp_hists"),
     # fink-client (`available_topics`) knows them as statistics, and Fink's clock shows how many messages they hold.
     count_topics="fink_ztf_",
+    # The second names are those of messages of counterparts.
+    facts=Facts(
+        object=("objectId",),
+        ra=("candidate.ra", "ztf_ra"),
+        dec=("candidate.dec", "ztf_dec"),
+        time=("candidate.jd", "jd"),
+        mjd_zero=2400000.5,
+        band=("candidate.fid", "fid"),
+        bands={1: "g", 2: "r", 3: "i"},
+        prefix="ztf",
+        brightness=("candidate.magpsf", "magpsf"),
+        error=("candidate.sigmapsf", "sigmapsf"),
+        sign=("candidate.isdiffpos",),
+        negative=("f", "0"),
+        page="https://ztf.fink-portal.org/{object}",
+    ),
 )
