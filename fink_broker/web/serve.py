@@ -1,0 +1,24 @@
+"""The process of the dashboard; `infra.dashboard` starts it."""
+
+from __future__ import annotations
+
+import sys
+
+import uvicorn
+
+from fink_broker import config, log
+from fink_broker.infra.dashboard import NAME
+from fink_broker.web.app import create
+
+
+def main(argv: list[str]) -> int:
+    """Serve on the port that is given until SIGTERM."""
+    settings = config.load()
+    log.to_file(settings.log(NAME))
+    # Streams of events never end by themselves: at the end they are cut.
+    uvicorn.run(create(settings), host=settings.dashboard.host, port=int(argv[0]), log_config=None, access_log=False, timeout_graceful_shutdown=1)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
