@@ -12,6 +12,7 @@ from typing import Literal
 from fink_broker.errors import ConfigError
 from fink_broker.surveys.conditions import Condition
 from fink_broker.surveys.facts import Facts
+from fink_broker.surveys.lookups import Lookups
 
 
 @dataclass(frozen=True)
@@ -143,6 +144,8 @@ class Survey:
         to the null that says that nothing is known.
     tables : tuple of Table
         HBase tables, main table first.
+    lookups : Lookups, optional
+        Which of them answers what.
     counterparts : Counterparts, optional
         What is matched with the notices of other observatories.
     past_columns : mapping
@@ -179,6 +182,7 @@ class Survey:
     fink_columns: Mapping[str, FinkColumn] = field(default_factory=dict)
     aliases: Mapping[str, str] = field(default_factory=dict)
     tables: tuple[Table, ...] = ()
+    lookups: Lookups | None = None
     counterparts: Counterparts | None = None
     past_columns: Mapping[str, str] = field(default_factory=dict)
     facts: Facts | None = None
