@@ -5,7 +5,7 @@ It may open the files of these nights and nothing else, and only reads: whoever 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -13,7 +13,7 @@ import duckdb
 import pyarrow as pa
 
 from fink_broker.config import Settings
-from fink_broker.connectors import archive, parquet
+from fink_broker.connectors import archive
 from fink_broker.errors import FinkError, UsageError
 from fink_broker.surveys import Survey, get
 from fink_broker.surveys.lookups import Lookups
@@ -42,16 +42,14 @@ def sql(settings: Settings, text: str, first: str | None = None, last: str | Non
     UsageError
         It is no single SELECT, or DuckDB refuses it.
     """
-    for attempt in range(_TRIES):
+
+    def ask() -> pa.Table:
         files = {kind: archived(settings, kind, first, last) for kind in _KINDS}
         if not any(files.values()):
             raise UsageError("the archive has no such nights: fink merge puts them there")
-        try:
-            return _answer(_opened(files, nights=True), text, explain=explain)
-        except duckdb.IOException as error:
-            if attempt == _TRIES - 1:
-                raise FinkError(f"the archive could not be read: {_line(error)}") from error
-    raise AssertionError
+        return _answer(opened(files, nights=True), text, explain=explain)
+
+    return again(ask)
 
 
 def alerts(
@@ -88,23 +86,38 @@ def alerts(
         There is no such column, or DuckDB refuses the condition.
     """
     survey = get(settings.survey)
-    for attempt in range(_TRIES):
+
+    def ask() -> pa.Table:
         files = archived(settings, "science", first, last) + fresh(settings, first, last)
         if not files:
             return pa.table({})
+        connection = opened({"science": files})
+        places = published(survey, connection)
+        names = list(places) if columns is None else [named(places, column) for column in columns]
+        time = places[lookups(survey).time]
+        conditions = [f"({where})"] if where else []
+        conditions += [f"{time} {sign} {value}" for sign, value in ((">=", since), ("<=", until)) if value is not None]
+        chosen = ", ".join(f'{places[name]} as "{name}"' for name in names)
+        text = f"select {chosen} from science where {' and '.join(conditions) or 'true'} order by {time}"
+        return _answer(connection, text if limit is None else f"{text} limit {limit}")
+
+    return again(ask)
+
+
+def again(ask: Callable[[], pa.Table]) -> pa.Table:
+    """What is asked of files, once more if a merge has taken them away meanwhile.
+
+    Raises
+    ------
+    FinkError
+        They cannot be read.
+    """
+    for left in reversed(range(_TRIES)):
         try:
-            connection = _opened({"science": files})
-            places = published(survey, connection)
-            names = list(places) if columns is None else [_found(places, column) for column in columns]
-            time = places[_lookups(survey).time]
-            conditions = [f"({where})"] if where else []
-            conditions += [f"{time} {sign} {limit}" for sign, limit in ((">=", since), ("<=", until)) if limit is not None]
-            chosen = ", ".join(f'{places[name]} as "{name}"' for name in names)
-            text = f"select {chosen} from science where {' and '.join(conditions) or 'true'} order by {time}"
-            return _answer(connection, text if limit is None else f"{text} limit {limit}")
+            return ask()
         except duckdb.IOException as error:
-            if attempt == _TRIES - 1:
-                raise FinkError(f"the alerts could not be read: {_line(error)}") from error
+            if not left:
+                raise FinkError(f"the files could not be read: {_line(error)}") from error
     raise AssertionError
 
 
@@ -116,6 +129,9 @@ def archived(settings: Settings, kind: str, first: str | None = None, last: str 
 
 def fresh(settings: Settings, first: str, last: str) -> list[Path]:
     """Committed files of science alerts that the archive does not have yet."""
+    # Not at the top: it brings PySpark, and most queries do not read what is not merged yet.
+    from fink_broker.connectors import parquet
+
     merged: dict[str, set[str]] = {}
     found = []
     for file in parquet.committed(settings.science):
@@ -159,7 +175,7 @@ def _fields(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, ...]]:
     return found
 
 
-def _opened(files: Mapping[str, Sequence[Path]], *, nights: bool = False) -> duckdb.DuckDBPyConnection:
+def opened(files: Mapping[str, Sequence[Path]], *, nights: bool = False) -> duckdb.DuckDBPyConnection:
     """A database whose tables are these files, and that opens no other; with the columns that their folders say, if so."""
     connection = duckdb.connect()
     for name, some in files.items():
@@ -189,14 +205,16 @@ def _answer(connection: duckdb.DuckDBPyConnection, text: str, *, explain: bool =
         raise UsageError(_line(error)) from error
 
 
-def _found(places: Mapping[str, str], column: str) -> str:
+def named(places: Mapping[str, str], column: str) -> str:
+    """A column of `published`, by its name with or without the family."""
     name = next((one for one in places if column in (one, one.partition(":")[2])), None)
     if name is None:
         raise UsageError(f"the alerts have no column '{column}'; they have {', '.join(places)}"[:600])
     return name
 
 
-def _lookups(survey: Survey) -> Lookups:
+def lookups(survey: Survey) -> Lookups:
+    """What its tables are called, and their columns."""
     if survey.lookups is None:
         raise UsageError(f"{survey.name} has no tables yet")
     return survey.lookups

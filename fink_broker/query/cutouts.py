@@ -5,23 +5,22 @@ from __future__ import annotations
 import gzip
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
 
 from fink_broker.connectors import archive
 from fink_broker.connectors.hbase_read import Stretch
 from fink_broker.errors import UsageError
 from fink_broker.query.archive import fresh
+from fink_broker.query.named import alert as row_of
 from fink_broker.query.tables import Tables
+from fink_broker.query.times import night
 
 _FOLDER = "d:hdfs_path"
 _GZIP = b"\x1f\x8b"
-_UNIX_MJD = 40587  # 1970-01-01
 
 
 @dataclass(frozen=True)
@@ -83,17 +82,8 @@ def kinds(tables: Tables) -> list[str]:
 
 def find(tables: Tables, name: str, alert_id: int | None = None) -> Alert:
     """An alert by the object and its id; the object's last without. See `cutout`."""
-    known, main = tables.lookups, tables.lookup("object")
-    columns = [known.alert, known.time, *known.position]
-    alerts = tables.stretches(main.table, [Stretch.times(main.begin(name))], columns)
-    if not alerts.num_rows:
-        raise UsageError(f"there is no object '{name}'")
-    chosen = alerts.sort_by(known.time).to_pylist()
-    if alert_id is not None:
-        chosen = [one for one in chosen if one[known.alert] == alert_id]
-        if not chosen:
-            raise UsageError(f"{name} has no alert {alert_id}")
-    alert = chosen[-1]
+    known = tables.lookups
+    alert = row_of(tables, name, alert_id, known.position)
     time = alert[known.time]
     begin = Stretch.times(known.cutouts.begin(name), time, time)
     beside = tables.stretches(known.cutouts.table, [begin]).to_pylist()
@@ -102,19 +92,22 @@ def find(tables: Tables, name: str, alert_id: int | None = None) -> Alert:
     return Alert(alert[known.alert], time, folder, position)
 
 
-def condition(tables: Tables, alert: Alert) -> ds.Expression:
+def condition(tables: Tables, alert: Alert) -> pc.Expression:
     """By which an alert is found in the files."""
     survey = tables.survey
-    wanted: ds.Expression = _field(survey.alert_id) == alert.id
+    wanted: pc.Expression = _field(survey.alert_id) == alert.id
     for column, value in zip(survey.position, alert.position, strict=False):
         wanted = (_field(column) == value) & wanted
     return wanted
 
 
-def read(files: Sequence[Path], column: str, wanted: ds.Expression) -> bytes | None:
+def read(files: Sequence[Path], column: str, wanted: pc.Expression) -> bytes | None:
     """One image out of some files, of which only the row groups are read that can have it by their statistics; None if none has it."""
     if not files:
         return None
+    # Not at the top: other queries do not pay for it.
+    import pyarrow.dataset as ds
+
     dataset = ds.dataset([str(file) for file in files])
     image = _field(f"{column}.stampData") if pa.types.is_struct(dataset.schema.field(column).type) else _field(column)
     [*found] = dataset.to_table({"image": image}, filter=wanted)["image"].to_pylist()
@@ -127,15 +120,9 @@ def _field(name: str) -> Any:
 
 def _places(tables: Tables, alert: Alert) -> list[list[Path]]:
     """Where an alert may be, the likeliest first: its folder of the archive, then files that are not merged."""
-    settings = tables.settings
-    moment = datetime.fromtimestamp(0, UTC) + timedelta(days=alert.time - _zero(tables) - _UNIX_MJD)
+    settings, zero = tables.settings, tables.zero
     # The date of UTC, or where nights have the date of their evening, the day before.
-    nights = [f"{moment - timedelta(days=back):%Y%m%d}" for back in (0, 1)]
-    folders = [alert.folder] if alert.folder else [archive.folder(settings, "science", night) for night in nights]
+    nights = [night(alert.time, zero, shift) for shift in (0, -1)]
+    folders = [alert.folder] if alert.folder else [archive.folder(settings, "science", one) for one in nights]
     places = [sorted(folder.glob("*.parquet")) for folder in folders]
-    return [*places, *[fresh(settings, night, night) for night in nights]]
-
-
-def _zero(tables: Tables) -> float:
-    facts = tables.survey.facts
-    return 0.0 if facts is None else facts.mjd_zero
+    return [*places, *[fresh(settings, one, one) for one in nights]]

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from fink_broker.connectors.hbase import ANNOTATIONS
 from fink_broker.connectors.hbase_read import Stretch
+from fink_broker.errors import UsageError
 from fink_broker.query.decoded import arrow_type
 from fink_broker.query.tables import Tables
 from fink_broker.surveys.lookups import Question
@@ -107,7 +108,9 @@ def by_time(rows: pa.Table, time: str) -> pa.Table:
 def chosen(tables: Tables, table: str, rows: pa.Table, columns: Sequence[str] | None, *more: str | None) -> pa.Table:
     """The columns that were asked for, in that order, null where no row has one; without the row key, which says nothing new."""
     if columns is None:
-        return rows.drop_columns(["rowkey"])
+        there = [name for name in rows.column_names if name != "rowkey"]
+        front = [name for name in (*tables.lookups.first, *more) if name in there]
+        return rows.select(list(dict.fromkeys([*front, *there])))
     kinds, there = tables.kinds(table), rows.column_names
     names = [*(tables.columns(table, columns) or []), *(one for one in more if one)]
     filled = {name: pa.nulls(len(rows), arrow_type(kinds.get(name, "string"))) for name in names if name not in there}
@@ -125,3 +128,23 @@ def _times(rows: pa.Table, time: str) -> np.ndarray:
 
 def _tagged(rows: pa.Table, name: str, tag: str) -> pa.Table:
     return rows.append_column(name, pa.array([tag] * rows.num_rows, pa.string()))
+
+
+def alert(tables: Tables, name: str, alert_id: int | None = None, columns: Sequence[str] = ()) -> dict[str, Any]:
+    """The row of an alert of an object in the main table, with its `rowkey`; the object's last without an id.
+
+    Raises
+    ------
+    UsageError
+        There is no such object or alert.
+    """
+    known, lookup = tables.lookups, tables.lookup("object")
+    wanted = list(dict.fromkeys([known.alert, known.time, *columns]))
+    rows = tables.stretches(lookup.table, [Stretch.times(lookup.begin(name))], wanted)
+    if not rows.num_rows:
+        raise UsageError(f"there is no object '{name}'")
+    found = [row for row in rows.sort_by(known.time).to_pylist() if alert_id in (None, row[known.alert])]
+    if not found:
+        raise UsageError(f"{name} has no alert {alert_id}")
+    row: dict[str, Any] = found[-1]
+    return row

@@ -13,6 +13,7 @@ from fink_broker.connectors.hbase_read import Reader, Rows, Stretch
 from fink_broker.errors import UsageError
 from fink_broker.infra import hbase
 from fink_broker.query.decoded import decoded
+from fink_broker.query.times import mjd_zero
 from fink_broker.surveys import get
 from fink_broker.surveys.lookups import Lookup, Lookups, Question
 
@@ -40,6 +41,7 @@ class Tables:
         self.settings, self.survey = settings, get(settings.survey)
         if self.survey.lookups is None:
             raise UsageError(f"{self.survey.name} has no HBase tables yet")
+        self.zero = mjd_zero(self.survey)
         self.lookups: Lookups = self.survey.lookups
         host, port = hbase.address(settings)
         self.reader = Reader(Place(host, port, settings.hbase.table_prefix, patience_s=min(_PATIENCE_S, settings.wait.seconds)))

@@ -52,6 +52,8 @@ class Lookups:
         Columns: time of the exposure (days, see `Facts.mjd_zero`), the object's name, the alert's id.
     position : tuple of str
         Columns: right ascension and declination, degrees.
+    first : tuple of str
+        Columns that say most: they come first where no others are asked for.
     limits : mapping
         Tag to a table with the keys of the main one: what was seen of an object beside its alerts.
     tag : str
@@ -67,6 +69,7 @@ class Lookups:
     object: str
     alert: str
     position: tuple[str, str]
+    first: tuple[str, ...] = ()
     limits: Mapping[str, str] = field(default_factory=dict)
     tag: str = "d:tag"
     tns: str = ""

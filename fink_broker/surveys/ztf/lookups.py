@@ -16,6 +16,7 @@ LOOKUPS = Lookups(
     object="i:objectId",
     alert="i:candid",
     position=("i:ra", "i:dec"),
+    first=("i:objectId", "i:candid", "i:jd", "i:fid", "i:magpsf", "i:sigmapsf", "i:ra", "i:dec", "d:classification", "d:cdsxmatch"),
     # As Fink's API tags them.
     limits={"upperlim": "ztf.upper", "badquality": "ztf.uppervalid"},
     tns="ztf.tns_resolver",
