@@ -62,6 +62,14 @@ def wait_for(host: str, port: int, seconds: float) -> None:
         client.tables()
 
 
+class Collision(NamedTuple):
+    """Two alerts with one row key: what the first column of each holds."""
+
+    key: bytes
+    there: bytes
+    new: bytes
+
+
 class Row(NamedTuple):
     """A row to put: key, version of its cells (ms), and ``family:name`` to bytes."""
 
@@ -110,20 +118,36 @@ class Client:
         names: list[bytes] = self._ask(happybase.Connection.tables)
         return [name.decode().removeprefix(self.place.prefix) for name in names if name.decode().startswith(self.place.prefix)]
 
-    def write(self, table: str, rows: Iterable[Row]) -> None:
+    def write(self, table: str, rows: Iterable[Row], *, keep: bool = False) -> set[Collision]:
         """Put rows, each in place of what its key held before; families that a row has no cells in are left alone.
 
         A row of the same version is put again and nothing changes; a row of an older version than the one that is there is not put.
         All rows have the same first column. A key comes once.
+
+        Parameters
+        ----------
+        table : str
+            Its name.
+        rows : iterable of Row
+            What to put.
+        keep : bool
+            Leave rows that are there as they are, whatever their version.
+
+        Returns
+        -------
+        set of Collision
+            Rows whose first column held something else before, whether they were put or not.
 
         Raises
         ------
         ServerUnavailable
             HBase did not answer in time.
         """
+        collisions: set[Collision] = set()
         for some in _requests(rows, self.place.batch_cells):
             with _no_collection():
-                self._ask(partial(_write, name=self._full(table), rows=some))
+                self._ask(partial(_write, name=self._full(table), rows=some, keep=keep, collisions=collisions))
+        return collisions
 
     def row(self, table: str, key: bytes) -> dict[bytes, bytes]:
         """Cells of a row, empty if there is none."""
@@ -194,22 +218,26 @@ def _no_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _write(connection: happybase.Connection, name: str, rows: Sequence[Row]) -> None:
+def _write(connection: happybase.Connection, name: str, rows: Sequence[Row], keep: bool, collisions: set[Collision]) -> None:
     table = connection.table(name)
     marker = next(iter(rows[0].cells))
-    there = {key: cells[marker][1] for key, cells in table.rows([row.key for row in rows], [marker], include_timestamp=True)}
+    there = {key: cells[marker] for key, cells in table.rows([row.key for row in rows], [marker], include_timestamp=True)}
     # No version may lie in the future: it would outlive what comes after it.
     now = time.time_ns() // 1_000_000
     versions: dict[int, list[Row]] = {}
     for row in rows:
         version = min(row.timestamp, now)
-        if there.get(row.key, 0) <= version:
+        before, since = there.get(row.key, (row.cells[marker], 0))
+        # Noted before anything is put: another try finds the new row.
+        if before != row.cells[marker]:
+            collisions.add(Collision(row.key, before, row.cells[marker]))
+        if since == 0 or (since <= version and not keep):
             versions.setdefault(version, []).append(row)
     for version, some in sorted(versions.items()):
         # Deleted just below the new version (a delete hides puts of its own version), so that no cell of the old row shines through.
         with table.batch(timestamp=version - 1, transaction=True) as deletes:
             for row in some:
-                if there.get(row.key, version) < version:
+                if row.key in there and there[row.key][1] < version:
                     deletes.delete(row.key, sorted({column.partition(b":")[0] for column in row.cells}))
         with table.batch(timestamp=version, transaction=True) as batch:
             for row in some:

@@ -1,0 +1,97 @@
+"""Names that others have for what Fink sees: brought in from files, and looked up."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pyarrow as pa
+
+from fink_broker import __version__
+from fink_broker.connectors.hbase import SCHEMA_PREFIX, Row
+from fink_broker.connectors.hbase_read import Stretch
+from fink_broker.errors import UsageError
+from fink_broker.query.tables import Tables
+
+# A name of the TNS: year and letters, before them what it is taken for.
+_TNS = re.compile(r"(?:(?P<prefix>[a-z]+)\s*)?(?P<name>(?:19|20)\d\d[a-z]{1,7})")
+_PREFIXES = ("sn", "at", "tde", "frb")
+_TNS_COLUMNS = ("name_prefix", "name", "internal_names")
+
+
+def resolve(tables: Tables, name: str) -> pa.Table:
+    """What is known by a name: an object of the TNS by its name or by Fink's, a body of the solar system by its name.
+
+    Upper and lower case are the same. Of several resolvers the first that knows the name answers.
+    """
+    known = tables.lookups
+    low = " ".join(name.lower().split())
+    designation = _TNS.fullmatch(low)
+    begins = [low]
+    if designation:
+        begins = [f"{prefix} {designation['name']}" for prefix in ([designation["prefix"]] if designation["prefix"] else _PREFIXES)]
+    found = tables.stretches(known.tns, [Stretch.prefix(f"{begin}_") for begin in begins])
+    if not found.num_rows:
+        found = tables.values(known.tns, tables.reader.containing(known.tns, "d:internalname", name))
+    if not found.num_rows:
+        found = tables.stretches(known.solar_system, [Stretch.prefix(low)])
+    return found.drop_columns(["rowkey"])
+
+
+def add_tns(tables: Tables, path: Path) -> int:
+    """Bring in the TNS's public list of objects (``tns_public_objects.csv``): a row for each name that a survey has for an object.
+
+    Returns
+    -------
+    int
+        Rows put.
+
+    Raises
+    ------
+    UsageError
+        It is not that list.
+    """
+    return _add(tables, tables.lookups.tns, _tns(path))
+
+
+def add_solar_system(tables: Tables, path: Path) -> int:
+    """Bring in names of bodies of the solar system: a CSV file whose columns are called as those of the table."""
+    return _add(tables, tables.lookups.solar_system, _read(path))
+
+
+def _tns(path: Path) -> Iterator[dict[str, str]]:
+    for row in _read(path):
+        if missing := [name for name in _TNS_COLUMNS if name not in row]:
+            raise UsageError(f"{path} has no column {', '.join(missing)}: it is not the TNS's list of public objects")
+        for internal in row["internal_names"].split(","):
+            if internal.strip():
+                yield row | {"fullname": f"{row['name_prefix']} {row['name']}".strip(), "internalname": internal.strip()}
+
+
+def _read(path: Path) -> Iterator[dict[str, str]]:
+    text = path.read_text(encoding="utf-8-sig")
+    first, _, rest = text.partition("\n")
+    # The TNS says in a line before the names of the columns of which time its list is.
+    yield from csv.DictReader(io.StringIO(text if "," in first else rest))
+
+
+def _add(tables: Tables, name: str, entries: Iterator[Mapping[str, str]]) -> int:
+    table = next(one for one in tables.survey.tables if one.name == name)
+    rows: dict[bytes, Row] = {}
+    now = time.time_ns() // 1_000_000
+    for entry in entries:
+        if missing := [part for part in table.key if not entry.get(part)]:
+            raise UsageError(f"{name} needs the column {missing[0]}, and a value in each row")
+        # Readers look keys up in small letters.
+        key = "_".join(entry[part] for part in table.key).lower().encode()
+        cells = {column.encode(): entry[place].encode() for column, place in table.columns.items() if entry.get(place)}
+        rows[key] = Row(key, now, cells)
+    if rows:
+        kinds = dict.fromkeys((column.encode() for column in table.columns), b"string")
+        tables.reader.write(name, [Row(SCHEMA_PREFIX + __version__.encode(), now, kinds)])
+        tables.reader.write(name, rows.values())
+    return len(rows)
