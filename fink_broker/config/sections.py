@@ -111,6 +111,13 @@ class SchemaRegistry(Section):
     heap: str = "256m"
 
 
+class Dashboard(Section):
+    """The dashboard (``fink start dashboard``): pages, REST API, metrics."""
+
+    host: str = "127.0.0.1"
+    port: Port = 5000
+
+
 class Spark(Section):
     """The Spark application of the services."""
 

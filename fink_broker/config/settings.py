@@ -13,6 +13,7 @@ from fink_broker.config.positions import Notices, Region, SkyMap, Watchlist
 from fink_broker.config.sections import (
     Archive,
     Audience,
+    Dashboard,
     Distribution,
     HBase,
     Kafka,
@@ -49,6 +50,7 @@ class Settings(Section):
     registry: SchemaRegistry = SchemaRegistry()
     spark: Spark = Spark()
     wait: Wait = Wait()
+    dashboard: Dashboard = Dashboard()
     stream2raw: Stream2raw = Stream2raw()
     raw2science: Raw2science = Raw2science()
     distribution: Distribution = Distribution()

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from fink_broker.config import Settings
-from fink_broker.infra import hbase, kafka, registry
+from fink_broker.infra import dashboard, hbase, kafka, registry
 from fink_broker.infra.processes import Running
 
 
@@ -38,5 +38,6 @@ SERVERS = {
         Server(kafka.NAME, kafka.DESCRIPTION, kafka.start),
         Server(hbase.NAME, hbase.DESCRIPTION, hbase.start),
         Server(registry.NAME, registry.DESCRIPTION, registry.start, registry.application),
+        Server(dashboard.NAME, dashboard.DESCRIPTION, dashboard.start),
     )
 }

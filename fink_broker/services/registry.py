@@ -61,6 +61,7 @@ BUILTIN = (
     ServiceEntry("kafka", "Kafka on this machine, for those who have no cluster", "server", "fink_broker.infra.kafka"),
     ServiceEntry("hbase", "HBase on this machine, for those who have no cluster", "server", "fink_broker.infra.hbase"),
     ServiceEntry("registry", "a schema registry on this machine, for alerts that come without", "server", "fink_broker.infra.registry"),
+    ServiceEntry("dashboard", "pages in a browser, REST API, metrics for Prometheus", "server", "fink_broker.infra.dashboard"),
     ServiceEntry("simulator", "sends a night made from real alerts to the local Kafka", "task", "fink_broker.services.simulator"),
     _stream("stream2raw", "alerts from the telescope's Kafka to Parquet raw", "kafka-input"),
     _stream("raw2science", "quality cuts, repeats dropped, science modules; to Parquet science"),
@@ -73,6 +74,9 @@ BUILTIN = (
     _stream("mirror", "the telescope's messages on to another Kafka, as they came", "kafka-input", "kafka-mirror"),
     _stream("checkstream", "how much comes in from Kafka, how fast, how large; decodes nothing", "kafka-input", counted=False),
 )
+
+
+_ALIASES = {"ui": "dashboard"}
 
 
 def known(settings: Settings) -> dict[str, ServiceEntry]:
@@ -93,6 +97,7 @@ def find(names: Sequence[str], settings: Settings) -> list[ServiceEntry]:
         A name is unknown.
     """
     entries = known(settings)
+    names = [_ALIASES.get(name, name) for name in names]
     for name in names:
         if name not in entries:
             near = difflib.get_close_matches(name, entries, n=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import uvicorn
 
@@ -16,7 +17,8 @@ def main(argv: list[str]) -> int:
     settings = config.load()
     log.to_file(settings.log(NAME))
     # Streams of events never end by themselves: at the end they are cut.
-    uvicorn.run(create(settings), host=settings.dashboard.host, port=int(argv[0]), log_config=None, access_log=False, timeout_graceful_shutdown=1)
+    where: dict[str, Any] = {"host": settings.dashboard.host, "port": int(argv[0]), "timeout_graceful_shutdown": 1}
+    uvicorn.run(create(settings), **where, log_config=None, access_log=False)
     return 0
 
 

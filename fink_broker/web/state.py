@@ -28,6 +28,7 @@ class Cached(Generic[T]):
         self._value: tuple[float, T] | None = None
 
     def __call__(self) -> T:
+        """The value."""
         with self._lock:
             if self._value is None or time.monotonic() >= self._value[0] + self._seconds:
                 value = self._make()

@@ -1,0 +1,46 @@
+"""Connections to the tables, each used by one request at a time and kept for the next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from queue import Empty, SimpleQueue
+
+from fink_broker import query
+from fink_broker.config import Settings
+from fink_broker.errors import FinkError
+
+
+class Pool:
+    """Open connections; as many as there are requests at once.
+
+    Parameters
+    ----------
+    settings : Settings
+        Where HBase is, and which survey.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._free: SimpleQueue[query.Tables] = SimpleQueue()
+
+    @contextmanager
+    def tables(self) -> Iterator[query.Tables]:
+        """The tables, for one request.
+
+        Raises
+        ------
+        ServerUnavailable
+            The embedded HBase does not run.
+        """
+        try:
+            tables = self._free.get_nowait()
+        except Empty:
+            tables = query.Tables(self._settings)
+        try:
+            yield tables
+        except FinkError:
+            # What does not answer may be somewhere else when it is asked again.
+            tables.__exit__(None, None, None)
+            raise
+        self._free.put(tables)

@@ -1,0 +1,109 @@
+"""Pages, API and metrics of a dashboard whose broker has done nothing yet."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+PAGES = ("", *(f"{name}.html" for name in ("index", "live", "history", "aggregation", "sky", "filters", "rejected", "latest", "cone")))
+
+
+def get(url: str, body: Any = None) -> tuple[int, dict[str, str], bytes]:
+    content = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, content, {"Content-Type": "application/json"})
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return answer.status, dict(answer.headers), answer.read()
+    except urllib.error.HTTPError as error:
+        return error.code, dict(error.headers), error.read()
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_pages_are_there_and_say_what_they_may_load(address: str, page: str) -> None:
+    code, headers, body = get(f"{address}/{page}")
+    assert code == 200
+    assert "default-src 'self'" in headers["content-security-policy"]
+    assert headers["x-content-type-options"] == "nosniff"
+    text = body.decode()
+    assert 'src="http' not in text
+    assert 'href="http' not in text
+
+
+def test_what_pages_load_is_there(address: str) -> None:
+    for path, what in (("/static/fink.js", b"DOMContentLoaded"), ("/static/style.css", b"body"), ("/static-plotly.js", b"plotly.js")):
+        code, _, body = get(address + path)
+        assert code == 200
+        assert what in body
+
+
+def test_names_of_objects_cannot_be_scripts(address: str) -> None:
+    code, _, body = get(f"{address}/object/%22%3E%3Cscript%3Ealert(1)%3C%2Fscript%3E")
+    assert code in (200, 404)
+    assert b"<script>alert" not in body
+
+
+def test_the_state_of_the_services(address: str) -> None:
+    code, _, body = get(f"{address}/api/v1/status")
+    state = json.loads(body)
+    assert code == 200
+    assert state["ok"]
+    assert state["services"]["stream2raw"]["state"] == "stopped"
+    assert json.loads(get(f"{address}/api/v1/nights")[2]) == []
+    assert sum(json.loads(get(f"{address}/api/v1/history")[2])["raw"]) == 0
+    assert {"bright", "rising"} <= json.loads(get(f"{address}/api/v1/tags")[2]).keys()
+
+
+def test_metrics_are_what_prometheus_reads(address: str) -> None:
+    code, _, body = get(f"{address}/metrics")
+    assert code == 200
+    families = {one.name: one for one in text_string_to_metric_families(body.decode())}
+    assert families["fink_sums_meet"].samples[0].value == 1
+    up = {sample.labels["service"]: sample.value for sample in families["fink_service_up"].samples}
+    assert up["stream2raw"] == 0
+    assert {"fink_alerts_in", "fink_lag_alerts", "fink_disk_free_bytes"} <= families.keys()
+
+
+def test_events_go_on(address: str) -> None:
+    with urllib.request.urlopen(f"{address}/events", timeout=10) as answer:
+        for _ in range(2):
+            line = answer.readline()
+            assert line.startswith(b"data: ")
+            assert json.loads(line[6:])["ok"]
+            assert answer.readline() == b"\n"
+
+
+def test_without_hbase_a_question_says_what_to_do(address: str) -> None:
+    for body in (None, {"objectId": "ZTF18abc"}):
+        path = "/api/v1/objects" + ("" if body else "?objectId=ZTF18abc")
+        code, _, answer = get(address + path, body)
+        assert code == 503
+        assert "fink start hbase" in json.loads(answer)["error"]
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/api/v1/objects", {}),
+        ("/api/v1/conesearch", {"ra": "nonsense", "dec": 0, "radius": 1}),
+        ("/api/v1/conesearch", {"ra": 10, "dec": 91, "radius": 1}),
+        ("/api/v1/conesearch", {"ra": 10, "dec": 9, "radius": -1}),
+        ("/api/v1/latests", {"class": "SN", "n": 10**9}),
+        ("/api/v1/objects", {"objectId": "x", "output-format": "xml"}),
+        ("/api/v1/sky?night=today", None),
+    ],
+)
+def test_questions_that_cannot_be_answered_are_refused(address: str, path: str, body: Any) -> None:
+    code, _, answer = get(address + path, body)
+    assert code == 422
+    assert json.loads(answer)["detail"]
+
+
+def test_the_api_describes_itself(address: str) -> None:
+    described = json.loads(get(f"{address}/api/v1/openapi.json")[2])["paths"]
+    both = ("objects", "conesearch", "latests", "sso", "tracklet", "statistics", "resolver", "cutouts")
+    assert all(described[f"/api/v1/{name}"].keys() == {"get", "post"} for name in both)
