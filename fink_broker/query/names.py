@@ -68,8 +68,7 @@ def _tns(path: Path) -> Iterator[dict[str, str]]:
         if missing := [name for name in _TNS_COLUMNS if name not in row]:
             raise UsageError(f"{path} has no column {', '.join(missing)}: it is not the TNS's list of public objects")
         for internal in row["internal_names"].split(","):
-            if internal.strip():
-                yield row | {"fullname": f"{row['name_prefix']} {row['name']}".strip(), "internalname": internal.strip()}
+            yield row | {"fullname": f"{row['name_prefix']} {row['name']}".strip(), "internalname": internal.strip()}
 
 
 def _read(path: Path) -> Iterator[dict[str, str]]:
@@ -84,10 +83,10 @@ def _add(tables: Tables, name: str, entries: Iterator[Mapping[str, str]]) -> int
     rows: dict[bytes, Row] = {}
     now = time.time_ns() // 1_000_000
     for entry in entries:
-        if missing := [part for part in table.key if not entry.get(part)]:
-            raise UsageError(f"{name} needs the column {missing[0]}, and a value in each row")
+        if not entry.get(table.key[0]):
+            raise UsageError(f"{name} needs the column {table.key[0]}, and a value in each row")
         # Readers look keys up in small letters.
-        key = "_".join(entry[part] for part in table.key).lower().encode()
+        key = "_".join(entry.get(part, "") for part in table.key).lower().encode()
         cells = {column.encode(): entry[place].encode() for column, place in table.columns.items() if entry.get(place)}
         rows[key] = Row(key, now, cells)
     if rows:
