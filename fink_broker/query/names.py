@@ -16,6 +16,7 @@ from fink_broker.connectors.hbase import SCHEMA_PREFIX, Row
 from fink_broker.connectors.hbase_read import Stretch
 from fink_broker.errors import UsageError
 from fink_broker.query.tables import Tables
+from fink_broker.surveys import Table
 
 # A name of the TNS: year and letters, before them what it is taken for.
 _TNS = re.compile(r"(?:(?P<prefix>[a-z]+)\s*)?(?P<name>(?:19|20)\d\d[a-z]{1,7})")
@@ -29,6 +30,7 @@ def resolve(tables: Tables, name: str) -> pa.Table:
     Upper and lower case are the same. Of several resolvers the first that knows the name answers.
     """
     known = tables.lookups
+    table = known.tns
     low = " ".join(name.lower().split())
     designation = _TNS.fullmatch(low)
     begins = [low]
@@ -38,8 +40,9 @@ def resolve(tables: Tables, name: str) -> pa.Table:
     if not found.num_rows:
         found = tables.values(known.tns, tables.reader.containing(known.tns, "d:internalname", name))
     if not found.num_rows:
-        found = tables.stretches(known.solar_system, [Stretch.prefix(low)])
-    return found.drop_columns(["rowkey"])
+        table = known.solar_system
+        found = tables.stretches(table, [Stretch.prefix(low)])
+    return found.select([column for column in _table(tables, table).columns if column in found.column_names])
 
 
 def add_tns(tables: Tables, path: Path) -> int:
@@ -79,7 +82,7 @@ def _read(path: Path) -> Iterator[dict[str, str]]:
 
 
 def _add(tables: Tables, name: str, entries: Iterator[Mapping[str, str]]) -> int:
-    table = next(one for one in tables.survey.tables if one.name == name)
+    table = _table(tables, name)
     rows: dict[bytes, Row] = {}
     now = time.time_ns() // 1_000_000
     for entry in entries:
@@ -94,3 +97,7 @@ def _add(tables: Tables, name: str, entries: Iterator[Mapping[str, str]]) -> int
         tables.reader.write(name, [Row(SCHEMA_PREFIX + __version__.encode(), now, kinds)])
         tables.reader.write(name, rows.values())
     return len(rows)
+
+
+def _table(tables: Tables, name: str) -> Table:
+    return next(one for one in tables.survey.tables if one.name == name)
