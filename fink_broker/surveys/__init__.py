@@ -92,6 +92,8 @@ class Survey:
         to the null that says that nothing is known.
     tables : tuple of Table
         HBase tables, main table first.
+    tag : Table, optional
+        Table of what a filter has chosen: its name has ``{}`` for the filter's.
     counterparts : Counterparts, optional
         What is matched with the notices of other observatories.
     past_columns : mapping
@@ -128,6 +130,7 @@ class Survey:
     fink_columns: Mapping[str, FinkColumn] = field(default_factory=dict)
     aliases: Mapping[str, str] = field(default_factory=dict)
     tables: tuple[Table, ...] = ()
+    tag: Table | None = None
     counterparts: Counterparts | None = None
     past_columns: Mapping[str, str] = field(default_factory=dict)
     facts: Facts | None = None
