@@ -95,6 +95,8 @@ class Survey:
         HBase tables, main table first.
     lookups : Lookups, optional
         Which of them answers what.
+    tag : Table, optional
+        Table of what a filter has chosen: its name has ``{}`` for the filter's.
     counterparts : Counterparts, optional
         What is matched with the notices of other observatories.
     past_columns : mapping
@@ -132,6 +134,7 @@ class Survey:
     aliases: Mapping[str, str] = field(default_factory=dict)
     tables: tuple[Table, ...] = ()
     lookups: Lookups | None = None
+    tag: Table | None = None
     counterparts: Counterparts | None = None
     past_columns: Mapping[str, str] = field(default_factory=dict)
     facts: Facts | None = None
