@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from pyspark.sql import DataFrame
@@ -26,6 +26,7 @@ def write(
     *,
     names: Iterable[str],
     reprocessed: str | None = None,
+    change: Callable[[DataFrame], DataFrame] = lambda alerts: alerts,
 ) -> int:
     """Write a night's alerts, check their ids, and put them in the place of what the archive has of the night.
 
@@ -43,6 +44,8 @@ def write(
         The night's folder in the archive.
     names, reprocessed
         For the note, see `Note`.
+    change : callable
+        What is done to the alerts on the way, see `in_order`.
 
     Returns
     -------
@@ -59,7 +62,7 @@ def write(
     count = max(1, round(sum(file.stat().st_size for file in sources) / (settings.archive.file_mb * 1_000_000)))
     # A part may come out larger: the parts' borders are those of a sample.
     most = 2 * math.ceil(max(expected.rows, 1) / count)
-    in_order(alerts, survey, count).write.option("maxRecordsPerFile", most).parquet(str(making))
+    in_order(alerts, survey, count, change).write.option("maxRecordsPerFile", most).parquet(str(making))
     written = archive.digest(making.glob("*.parquet"), survey.alert_id)
     if written != expected:
         shutil.rmtree(making)

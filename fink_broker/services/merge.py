@@ -109,9 +109,9 @@ def _merge(spark: SparkSession, settings: Settings, survey: Survey, kind: str, n
     if note.rows > alerts:
         where = settings.raw.parent
         raise SumsDoNotMeet(f"{target} holds {note.rows} alerts, {where} only {alerts}: left as it is; move it away to merge")
-    merged = with_tracklets(archived(_read(spark, sources), survey), survey, kind)
+    merged = with_tracklets(archived(read(spark, sources), survey), survey, kind)
     if before:
-        merged = archived(_read(spark, before), survey).unionByName(merged, allowMissingColumns=True)
+        merged = archived(read(spark, before), survey).unionByName(merged, allowMissingColumns=True)
     names, sources = _names(files), before + sources
     alerts = generation.write(merged, sources, settings, survey, target, names=names, reprocessed=note.reprocessed)
     log.info("merged %d %s alerts of %s from %d files", alerts, kind, night, len(sources))
@@ -143,7 +143,8 @@ def _all(settings: Settings, kind: str) -> list[File]:
     return [file for folder in folders for file in committed(folder)]
 
 
-def _read(spark: SparkSession, files: Sequence[Path]) -> DataFrame:
+def read(spark: SparkSession, files: Sequence[Path]) -> DataFrame:
+    """Alerts of files that may have been written with different columns: all of them."""
     return spark.read.option("mergeSchema", "true").parquet(*[str(file) for file in files])
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
@@ -39,7 +41,7 @@ def archived(alerts: DataFrame, survey: Survey) -> DataFrame:
     return alerts.withColumns({"timestamp": F.timestamp_micros(micros), PIXEL: pixel}).drop(*_INTERNAL)
 
 
-def in_order(alerts: DataFrame, survey: Survey, parts: int) -> DataFrame:
+def in_order(alerts: DataFrame, survey: Survey, parts: int, change: Callable[[DataFrame], DataFrame] = lambda alerts: alerts) -> DataFrame:
     """Archived alerts sorted by pixel, object and time, in parts of about as many alerts each, that follow each other.
 
     Parameters
@@ -50,11 +52,14 @@ def in_order(alerts: DataFrame, survey: Survey, parts: int) -> DataFrame:
         Object and time.
     parts : int
         How many.
+    change : callable
+        What is done to each alert on the way, where it is read; it leaves alone by what they are sorted, and columns that it does not know.
     """
     # Not `repartitionByRange`: to find the borders it would read whole alerts, and all of them, a second time.
     places = _places(alerts, parts)
     order = [F.col(PIXEL), F.expr(survey.object_id), F.expr(survey.time)]
-    return alerts.join(F.broadcast(places), PIXEL, "left").repartition(parts, _PLACE).sortWithinPartitions(*order).drop(_PLACE)
+    placed = change(alerts.join(F.broadcast(places), PIXEL, "left"))
+    return placed.repartition(parts, _PLACE).sortWithinPartitions(*order).drop(_PLACE)
 
 
 def _places(alerts: DataFrame, parts: int) -> DataFrame:
