@@ -6,45 +6,48 @@ import json
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import NamedTuple
 
-import pyarrow as pa
-import pyarrow.compute as pc
 from pyspark.sql import DataFrame
 from pyspark.sql.streaming.query import StreamingQuery
 
 from fink_broker.config import Settings
 from fink_broker.connectors import parquet
 from fink_broker.connectors.hbase import SCHEMA_PREFIX, Client, Place, Row
-from fink_broker.errors import ConfigError, ServerUnavailable
+from fink_broker.errors import ServerUnavailable
+from fink_broker.filters import registry
 from fink_broker.infra import hbase
 from fink_broker.science.registry import active
 from fink_broker.services import raw2science
 from fink_broker.services.context import Context, trigger
+from fink_broker.services.writer import OUTCOME, writer
 from fink_broker.surveys import FinkColumn, Survey
-from fink_broker.transforms.cells import encode
-from fink_broker.transforms.rows import ROW_KEY, kinds, puts, rows
+from fink_broker.transforms.rows import filled, kinds, puts, rows
 
 NAME = "archive"
-
-_SLICE = 500  # rows that are in Python at a time
 
 log = logging.getLogger(__name__)
 
 
-def check(survey: Survey) -> None:
-    """Whether there is anything to do.
+class Written(NamedTuple):
+    """What was written.
 
-    Raises
-    ------
-    ConfigError
-        The survey has no tables.
+    Parameters
+    ----------
+    alerts : int
+        Alerts that came.
+    rows : dict
+        Rows put, by table.
+    collisions : list of str
+        Pairs of alerts with one row key.
     """
-    if not survey.tables:
-        raise ConfigError(f"{survey.name} has no HBase tables yet: start the other services without archive")
+
+    alerts: int
+    rows: dict[str, int]
+    collisions: list[str]
 
 
 def start(context: Context) -> StreamingQuery:
@@ -52,7 +55,11 @@ def start(context: Context) -> StreamingQuery:
     settings = context.settings
     max_files = settings.archive.max_files_per_trigger
     science = parquet.stream(context.spark, settings.science, raw2science.schema(context), max_files)
-    alerts, batch = build(science, context, place(settings))
+    alerts, write = build(science, context, place(settings))
+
+    def batch(alerts: DataFrame, number: int) -> None:
+        keep_counts(settings, number, write(alerts, number))
+
     # What a batch that ran before a crash has put is put again, the same under the same version: nothing is lost or there twice.
     sink = alerts.writeStream.foreachBatch(batch).option("checkpointLocation", str(settings.checkpoint(NAME)))
     return sink.queryName(NAME).trigger(**trigger(context.options, settings.archive.trigger_seconds)).start()
@@ -83,7 +90,7 @@ def place(settings: Settings) -> Place:
     return Place(host, port, settings.hbase.table_prefix, settings.hbase.batch_cells, settings.wait.seconds)
 
 
-def build(alerts: DataFrame, context: Context, target: Place) -> tuple[DataFrame, Callable[[DataFrame, int], None]]:
+def build(alerts: DataFrame, context: Context, target: Place) -> tuple[DataFrame, Callable[[DataFrame, int], Written]]:
     """What to stream and what to do with each batch of it.
 
     Parameters
@@ -98,89 +105,57 @@ def build(alerts: DataFrame, context: Context, target: Place) -> tuple[DataFrame
     Returns
     -------
     DataFrame, callable
-        The rows of all tables, and the function that writes a batch of them, given its number, and keeps its counts.
+        The rows of all tables, and the function that writes a batch of them.
 
     Raises
     ------
     ServerUnavailable
         HBase did not answer in time.
     """
-    survey = _with_own_modules(context)
+    survey = definition(context)
+    folder = str(context.settings.archive_folder / "science")
     with Client(target) as client:
         client.create({table.name: table.families for table in survey.tables})
-    types = {table.name: kinds(rows(alerts, table, survey)) for table in survey.tables}
-    write = _write(target, tuple(types))
+    tables = filled(survey, alerts)
+    types = {table.name: kinds(rows(alerts, table, survey, folder)) for table in tables}
+    prepared, layouts = puts(alerts, survey, tables, folder)
+    write = writer(target, layouts)
     partitions = context.settings.spark.shuffle_partitions
     known: set[str] = set()
 
-    def batch(alerts: DataFrame, number: int) -> None:
-        # Alerts of one object together: those that share a row are put in the order of their times.
-        counts = Counter[str]()
-        versions: set[str] = set()
-        for done in alerts.repartition(partitions, "object").mapInArrow(write, "what string, name string, n long").collect():
-            if done.what == "versions":
-                versions.add(done.name)
-            else:
-                counts[done.name] += done.n
-        for version in sorted(versions - known):
+    def batch(alerts: DataFrame, number: int) -> Written:
+        # Alerts of one place together: those of one object, and those that are taken for one asteroid and so have one key.
+        done = alerts.repartition(partitions, "pixel").mapInArrow(write, OUTCOME).collect()
+        found: dict[str, Counter[str]] = {what: Counter() for what in ("alerts", "rows", "version", "collision")}
+        for one in done:
+            found[one.what][one.name] += one.n
+        for version in sorted(set(found["version"]) - known):
             _write_schema_rows(target, version, types)
             known.add(version)
-        tables = {name: counts[name] for name in types}
-        keep_counts(context.settings, number, counts[""], tables)
-        log.info("batch %d: %d alerts, rows %s", number, counts[""], tables)
+        written = Written(found["alerts"][""], {name: found["rows"][name] for name in types}, sorted(found["collision"]))
+        log.info("batch %d: %d alerts, rows %s", number, written.alerts, written.rows)
+        for collision in written.collisions:
+            log.warning("two alerts with one row key, of which one is kept: %s", collision)
+        return written
 
-    return puts(alerts, survey), batch
+    return prepared, batch
 
 
-def _with_own_modules(context: Context) -> Survey:
-    """The survey, with the columns of the user's own modules beside those that Fink has always had."""
-    modules = active(context.settings, context.survey)
-    columns = dict(context.survey.fink_columns)
+def definition(context: Context) -> Survey:
+    """The survey with what the configuration adds: columns of the user's own modules, and tables of what filters have chosen."""
+    survey = context.survey
+    columns = dict(survey.fink_columns)
     nested = {column.source.partition(".")[0] for column in columns.values() if column.source}
-    for module in modules:
+    for module in active(context.settings, survey):
         for name, kind in module.outputs.items():
             if name not in nested:
                 columns.setdefault(name, FinkColumn(kind))
-    return replace(context.survey, fink_columns=columns)
-
-
-def _write(target: Place, tables: tuple[str, ...]) -> Callable[[Iterable[pa.RecordBatch]], Iterable[pa.RecordBatch]]:
-    """The function that writes the alerts of one partition, in an executor, and returns how many rows it put."""
-    # Spark tries a task four times: together they are as patient as anybody else.
-    impatient = replace(target, patience_s=target.patience_s / 4)
-
-    def write(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        arrived = list(batches)
-        if not arrived:
-            return
-        alerts = pa.Table.from_batches(arrived).sort_by([("timestamp", "ascending"), ("time", "ascending")])
-        counts: list[tuple[str, str | None, int]] = [("rows", "", len(alerts))]
-        counts += [("versions", version, 1) for version in alerts["versions"].unique().to_pylist()]
-        with Client(impatient) as client:
-            for number, name in enumerate(tables):
-                rows = alerts.select(["timestamp", f"table{number}"]).rename_columns(["timestamp", "row"])
-                rows = rows.filter(rows["row"].is_valid())
-                # The last of those that share a row.
-                latest = {key: index for index, key in enumerate(pc.struct_field(rows["row"], ROW_KEY).to_pylist())}
-                client.write(name, _rows(rows.take(sorted(latest.values()))))
-                counts.append(("rows", name, len(latest)))
-        yield pa.RecordBatch.from_pylist([dict(zip(("what", "name", "n"), count, strict=True)) for count in counts])
-
-    return write
-
-
-def _rows(rows: pa.Table) -> Iterator[Row]:
-    """Rows of one table, encoded some at a time."""
-    for start in range(0, len(rows), _SLICE):
-        [part] = rows.slice(start, _SLICE).combine_chunks().to_batches()
-        row = pa.RecordBatch.from_struct_array(cast("pa.StructArray", part["row"]))
-        columns = [name for name in row.schema.names if name != ROW_KEY]
-        names = [column.encode() for column in columns]
-        keys: list[Any] = encode(row[ROW_KEY])
-        timestamps: list[Any] = part["timestamp"].to_pylist()
-        cells = zip(*[encode(row[column]) for column in columns], strict=True)
-        for key, timestamp, values in zip(keys, timestamps, cells, strict=True):
-            yield Row(key, timestamp, {name: cell for name, cell in zip(names, values, strict=True) if cell is not None})
+    tables = list(survey.tables)
+    if survey.tag is not None:
+        # Of filters that are functions, distribution alone knows what they have chosen.
+        chosen = [one for one in registry.active(context.settings, survey) if one.sql is not None and not one.uses]
+        tables += [replace(survey.tag, name=survey.tag.name.format(one.name), where=one.sql) for one in chosen]
+    return replace(survey, fink_columns=columns, tables=tuple(tables))
 
 
 def _write_schema_rows(target: Place, version: str, types: Mapping[str, Mapping[str, str]]) -> None:
@@ -198,24 +173,23 @@ def counts_file(settings: Settings) -> Path:
     return settings.root / "data" / "metrics" / "archive.jsonl"
 
 
-def keep_counts(settings: Settings, batch: int, alerts: int, tables: Mapping[str, int]) -> None:
+def keep_counts(settings: Settings, batch: int, written: Written) -> None:
     """Note what a batch wrote."""
     path = counts_file(settings)
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps({"batch": batch, "in": alerts, "rows": tables}) + "\n")
+        file.write(json.dumps({"batch": batch, "in": written.alerts, "rows": written.rows, "collisions": written.collisions}) + "\n")
 
 
-def counts(settings: Settings) -> tuple[int, dict[str, int]]:
-    """Alerts archived, and rows put by table; a batch that ran twice counts once."""
+def counts(settings: Settings) -> Written:
+    """What was archived in all; a batch that ran twice counts once, and so does a collision, whichever run has met it."""
     path = counts_file(settings)
-    if not path.exists():
-        return 0, {}
-    batches = {}
-    for line in path.read_text(encoding="utf-8").splitlines():
+    batches, collisions = {}, set()
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
         entry = json.loads(line)
         batches[entry["batch"]] = entry
+        collisions.update(entry.get("collisions", []))
     total = Counter[str]()
     for entry in batches.values():
         total.update(entry["rows"])
-    return sum(entry["in"] for entry in batches.values()), dict(total)
+    return Written(sum(entry["in"] for entry in batches.values()), dict(total), sorted(collisions))

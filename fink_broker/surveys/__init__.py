@@ -12,60 +12,9 @@ from typing import Literal
 from fink_broker.errors import ConfigError
 from fink_broker.surveys.conditions import Condition
 from fink_broker.surveys.facts import Facts
+from fink_broker.surveys.table import FinkColumn, Table
 
-
-@dataclass(frozen=True)
-class FinkColumn:
-    """A column that Fink adds: it always exists in the science database and in the alerts, with a default where its module is off.
-
-    Parameters
-    ----------
-    type : str
-        Spark SQL type (DDL), such as ``string`` or ``double``. A struct that is to be a ``string`` becomes the text
-        of the array of its values.
-    default : object
-        Value where the module is off; None writes no cell.
-    source : str, optional
-        Where the value lies in the science alerts, such as ``mangrove.lum_dist``; a column of the same name without.
-    in_alerts : bool
-        Whether the science alerts have it even where its module is off; not what is a record there, and not what is made later.
-    """
-
-    type: str
-    default: object = None
-    source: str | None = None
-    in_alerts: bool = True
-
-
-@dataclass(frozen=True)
-class Table:
-    """An HBase table: its row key and which rows and columns of the science alerts it holds.
-
-    All expressions are Spark SQL over the science alert; the struct `fink` holds the columns that Fink adds. Every table also has
-    the family ``a`` (annotations).
-
-    Parameters
-    ----------
-    name : str
-        Table name, such as ``ztf.pixel128``.
-    key : tuple of str
-        Expressions, joined by ``_`` to the row key.
-    columns : mapping
-        ``family:name`` to an expression, or ``family:*`` to all fields of a struct (``candidate.*``); a name that is there already is not
-        taken again. The first column is never null: it tells whether a row is there.
-    where : str, optional
-        Condition that selects the rows; all of them without.
-    """
-
-    name: str
-    key: tuple[str, ...]
-    columns: Mapping[str, str]
-    where: str | None = None
-
-    @property
-    def families(self) -> tuple[str, ...]:
-        """Families of the columns, in their order."""
-        return tuple(dict.fromkeys(column.partition(":")[0] for column in self.columns))
+__all__ = ["Counterparts", "Facts", "FinkColumn", "Survey", "Table", "get", "names", "with_cuts"]
 
 
 @dataclass(frozen=True)
@@ -143,6 +92,8 @@ class Survey:
         to the null that says that nothing is known.
     tables : tuple of Table
         HBase tables, main table first.
+    tag : Table, optional
+        Table of what a filter has chosen: its name has ``{}`` for the filter's.
     counterparts : Counterparts, optional
         What is matched with the notices of other observatories.
     past_columns : mapping
@@ -179,6 +130,7 @@ class Survey:
     fink_columns: Mapping[str, FinkColumn] = field(default_factory=dict)
     aliases: Mapping[str, str] = field(default_factory=dict)
     tables: tuple[Table, ...] = ()
+    tag: Table | None = None
     counterparts: Counterparts | None = None
     past_columns: Mapping[str, str] = field(default_factory=dict)
     facts: Facts | None = None

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import astropy.units as u
 import numpy as np
@@ -120,7 +120,13 @@ def test_the_pixel_table_has_what_a_crossmatch_needs(science):
     longitude, latitude = Longitude([now["ra"]], u.deg), Latitude([now["dec"]], u.deg)
     pixel = int(ring.lonlat_to_healpix(longitude, latitude, np.uint32(128))[0])
     fields = {f"i:{name}": now[name] for name in ("magpsf", "sigmapsf", "jd", "jdstarthist", "drb", "ra", "dec", "fid", "distnr")}
-    fields |= {"i:objectId": alert["objectId"], "i:candid": alert["candid"], "d:cdsxmatch": "Unknown", "d:nalerthist": 0}
+    fields |= {
+        "i:objectId": alert["objectId"],
+        "i:candid": alert["candid"],
+        "d:cdsxmatch": "Unknown",
+        "d:nalerthist": 0,
+        "d:classification": "Unknown",
+    }
     assert row == {"rowkey": f"{pixel}_{now['jdstarthist']}_{alert['objectId']}", **fields}
 
 
@@ -144,8 +150,8 @@ def test_a_table_holds_the_rows_of_its_condition(science):
     even = alerts.where("roid = 3").count()
     assert 0 < even < alerts.count()
     assert [row["d:roid"] for row in rows(alerts, table, ZTF).collect()] == [3] * even
-    together = puts(alerts, replace(ZTF, tables=(table,)))
-    assert together.where("table0 is not null").count() == even
+    together, [layout] = puts(alerts, ZTF, [table])
+    assert together.where(F.col(layout.key).isNotNull()).count() == even
     assert together.count() == alerts.count()
 
 
@@ -153,12 +159,65 @@ def test_puts_carry_every_table_s_rows_and_text_where_hbase_has_text(science):
     survey = replace(ZTF, fink_columns={**ZTF.fink_columns, "own": FinkColumn("array<int>"), "when": FinkColumn("timestamp")})
     alerts = science.withColumns({"own": F.array(F.lit(1), F.lit(2)), "when": F.lit(PROCESSED), "is_transient": F.lit(True)})
     alert = alerts.orderBy("candid").first()
-    put = puts(alerts, survey).where(F.col("table0.`i:candid`") == alert["candid"]).first()
-    assert put["timestamp"] == 1774154526087
+    prepared, [main, pixel] = puts(alerts, survey, [MAIN, PIXEL])
+    put = prepared.where(F.col("id") == alert["candid"]).first()
+    assert put["processed"] == 1774154526087
     assert put["versions"] == "5.0.0_no-science"
-    assert (put["object"], put["time"]) == (alert["objectId"], alert["candidate"]["jd"])
-    main, pixel = put["table0"], put["table1"]
-    assert (main["d:own"], main["d:when"]) == ("[1, 2]", "2026-03-22 04:42:06.087623")
-    assert (main["d:is_transient"], main["d:from_upper"]) == ("true", "false")
-    assert main["i:jd"] == alert["candidate"]["jd"]
-    assert pixel["rowkey"].endswith(f"_{alert['objectId']}")
+    assert put["time"] == alert["candidate"]["jd"]
+    cells = {name.decode(): put[column] for name, column in main.cells}
+    assert (cells["d:own"], cells["d:when"]) == ("[1, 2]", "2026-03-22 04:42:06.087623")
+    assert (cells["d:is_transient"], cells["d:from_upper"]) == ("true", "false")
+    assert cells["i:jd"] == alert["candidate"]["jd"]
+    assert put[pixel.key].endswith(f"_{alert['objectId']}")
+    assert dict(pixel.cells)[b"i:jd"] == dict(main.cells)[b"i:jd"], "a value goes to Python once, however many tables have it"
+
+
+def test_a_table_of_entries_has_a_row_for_each_that_meets_its_condition(science):
+    [upper] = [table for table in ZTF.tables if table.name == "ztf.upper"]
+    [bad] = [table for table in ZTF.tables if table.name == "ztf.uppervalid"]
+    expected: dict[str, set] = {"ztf.upper": set(), "ztf.uppervalid": set()}
+    for alert in science.select("objectId", "prv_candidates").collect():
+        for entry in alert["prv_candidates"] or []:
+            good = entry["magpsf"] is not None and (entry["rb"] or 0) >= 0.55 and entry["nbad"] == 0 and entry["fid"] != 3
+            if not good:
+                name = "ztf.upper" if entry["magpsf"] is None else "ztf.uppervalid"
+                expected[name].add((f"{alert['objectId']}_{entry['jd']!r}", entry["fid"], entry["diffmaglim"]))
+    assert all(expected.values())
+    for table in (upper, bad):
+        found = rows(science, table, ZTF).select("rowkey", "`i:fid`", "`i:diffmaglim`").collect()
+        assert {tuple(row) for row in found} == expected[table.name]
+        prepared, [layout] = puts(science, ZTF, [table])
+        put = prepared.select(F.explode(layout.key).alias("row")).select("row.rowkey", "row.`i:fid`", "row.`i:diffmaglim`").collect()
+        assert sorted(map(tuple, put)) == sorted(map(tuple, found))
+
+
+def test_the_version_of_a_last_alert_grows_with_its_time_and_then_with_its_processing(science):
+    one = science.limit(1)
+    jd = one.first()["candidate"]["jd"]
+
+    def version(days: float, processed: datetime) -> int:
+        changed = one.withColumns(
+            {"candidate": F.col("candidate").withField("jd", F.lit(jd + days)), "brokerEndProcessTimestamp": F.lit(processed)}
+        )
+        prepared, _ = puts(changed, ZTF, [PIXEL])
+        return prepared.first()["last"]
+
+    exposed = (jd - 2440587.5) * 86400e3
+    day = timedelta(days=1)
+    same = [version(0, datetime.fromtimestamp(exposed / 1000, UTC) + delay) for delay in (day / 1000, day, day + day / 100, 300 * day)]
+    assert same == sorted(set(same))
+    assert exposed - 30_000 < same[0] and same[-1] < exposed + 30_000  # noqa: PT018 - a range
+    assert version(31 / 86400, PROCESSED) > same[-1], "a later alert, however it was processed"
+
+
+def test_regions_divide_where_keys_are_as_frequent():
+    [table] = [table for table in ZTF.tables if table.name == "ztf.pixel128"]
+    keys = sorted(str(pixel) for pixel in range(12 * 128 * 128))
+    splits = table.splits(10)
+    assert splits == sorted(splits)
+    assert len(splits) == 9
+    held = np.diff([0, *(np.searchsorted(keys, split) for split in splits), len(keys)])
+    assert held.min() > 0.9 * len(keys) / 10
+    assert held.max() < 1.1 * len(keys) / 10
+    assert MAIN.splits(1) == []
+    assert MAIN.splits(2) == ["ZTF22aaa"]

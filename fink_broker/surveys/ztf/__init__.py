@@ -7,6 +7,7 @@ from fink_broker.surveys.conditions import Condition
 from fink_broker.surveys.facts import Facts
 from fink_broker.surveys.ztf.classes import fink_class
 from fink_broker.surveys.ztf.counterparts import COUNTERPARTS
+from fink_broker.surveys.ztf.quality import CUTS
 from fink_broker.surveys.ztf.science import FINK_COLUMNS
 from fink_broker.surveys.ztf.tables import TABLES
 
@@ -14,7 +15,6 @@ from fink_broker.surveys.ztf.tables import TABLES
 _STELLAR = "candidate.distnr < 2 and {0} < 1 and {0} < -4 * (log10(candidate.distnr) + 0.2)".format("(candidate.magnr - candidate.magpsf)")
 _CUTOUTS = ("cutoutScience", "cutoutTemplate", "cutoutDifference")
 
-_CUTS = {"nbad": "candidate.nbad = 0", "rb": "candidate.rb >= 0.55", "fid": "candidate.fid != 3"}
 
 SURVEY = Survey(
     name="ztf",
@@ -42,8 +42,7 @@ SURVEY = Survey(
         # The first bytes of gzip (RFC 1952); what is in it is FITS.
         **{f"{name} is not gzip": f"coalesce(startswith({name}.stampData, X'1F8B'), true)" for name in _CUTOUTS},
     },
-    # Fink's quality cuts on ZTF alerts.
-    quality={name: Condition(sql) for name, sql in _CUTS.items()},
+    quality={name: Condition(sql) for name, sql in CUTS.items()},
     current="candidate",
     history="prv_candidates",
     cutouts=_CUTOUTS,
