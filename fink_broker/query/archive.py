@@ -13,7 +13,6 @@ import duckdb
 import pyarrow as pa
 
 from fink_broker.config import Settings
-from fink_broker.connectors import archive
 from fink_broker.errors import FinkError, UsageError
 from fink_broker.surveys import Survey, get
 from fink_broker.surveys.lookups import Lookups
@@ -99,7 +98,7 @@ def alerts(
         text = f"select {chosen} from science where {' and '.join(conditions) or 'true'} order by {time}"
         return _answer(connection, text if limit is None else f"{text} limit {limit}")
 
-    return asked(lambda: {"science": archived(settings, "science", first, last) + fresh(settings, first, last)}, answer)
+    return asked(lambda: {"science": science(settings, first, last)}, answer)
 
 
 def asked(files: Callable[[], Files], question: Callable[[duckdb.DuckDBPyConnection], pa.Table], *, nights: bool = False) -> pa.Table:
@@ -138,24 +137,24 @@ def asked(files: Callable[[], Files], question: Callable[[duckdb.DuckDBPyConnect
 
 def archived(settings: Settings, kind: str, first: str | None = None, last: str | None = None) -> list[Path]:
     """Files of the archive; `kind` is ``raw`` or ``science``."""
+    from fink_broker.connectors import archive  # not at the top: it brings PySpark, and most queries do without
+
     nights = [night for night in sorted(archive.nights(settings, kind)) if (first or night) <= night <= (last or night)]
-    return [file for night in nights for file in sorted(archive.folder(settings, kind, night).glob("*.parquet"))]
+    return [file for night in nights for file in archive.night(settings, kind, night).files]
 
 
-def fresh(settings: Settings, first: str, last: str) -> list[Path]:
-    """Committed files of science alerts that the archive does not have yet."""
-    # Not at the top: it brings PySpark, and most queries do not read what is not merged yet.
-    from fink_broker.connectors import parquet
+def science(settings: Settings, first: str, last: str) -> list[Path]:
+    """Files of the science alerts of some nights: of the archive, and those that it does not have yet."""
+    from fink_broker.connectors import archive, parquet  # as above
 
-    merged: dict[str, set[str]] = {}
-    found = []
-    for file in parquet.committed(settings.science):
-        night = file.partition["night"]
-        if first <= night <= last:
-            if night not in merged:
-                merged[night] = set(archive.note(archive.folder(settings, "science", night)).files)
-            if file.path.name not in merged[night]:
-                found.append(file.path)
+    # In this order: what a merge meanwhile has taken in is in the night's own list.
+    logged = parquet.committed(settings.science)
+    nights = archive.nights(settings, "science") | {file.partition["night"] for file in logged}
+    found: list[Path] = []
+    for night in sorted(one for one in nights if first <= one <= last):
+        merged = archive.night(settings, "science", night)
+        known = set(merged.note.files)
+        found += [*merged.files, *(file.path for file in logged if file.partition["night"] == night and file.path.name not in known)]
     return found
 
 
@@ -165,7 +164,7 @@ def published(survey: Survey, connection: duckdb.DuckDBPyConnection) -> dict[str
     places: dict[str, str] = {}
     for column, expression in survey.tables[0].columns.items():
         family, _, name = column.partition(":")
-        if name != "*":
+        if name.strip() != "*":
             known = {column: expression}
         elif expression == "fink.*":
             known = {f"{family}:{one}": added.source or one for one, added in survey.fink_columns.items()}

@@ -9,7 +9,7 @@ import pytest
 from fink_broker import query
 from fink_broker.config import Settings
 from fink_broker.errors import FinkError, UsageError
-from fink_broker.query.archive import archived, asked, fresh
+from fink_broker.query.archive import archived, asked, science
 from tests.query.files import JD, alerts, committed, merged
 
 
@@ -70,7 +70,7 @@ def test_who_asks_can_only_read_and_only_the_alerts(home, text):
 
 
 def test_the_alerts_of_nights_are_those_of_the_archive_and_of_files_that_it_does_not_have(home):
-    assert [path.name for path in fresh(home, "20260322", "20260322")] == ["batch1.parquet"]
+    assert [path.name for path in science(home, "20260322", "20260322")] == ["part.parquet", "batch1.parquet"]
     found = query.alerts(home, "20260322", "20260323", ["i:candid", "jd", "magpsf", "roid"])
     assert found.column_names == ["i:candid", "i:jd", "i:magpsf", "d:roid"]
     wanted = [*range(510), *range(1_000, 1_100)]
@@ -130,21 +130,21 @@ def test_a_crossmatch_is_what_all_pairs_give(home, tmp_path):
     assert query.crossmatch(home, tmp_path / "mine.csv", 3.0, first="20200101", last="20200101").num_rows == 0
 
 
-def test_cutouts_are_read_from_the_row_group_that_has_them(home, monkeypatch):
+def test_cutouts_are_read_from_the_row_group_that_has_them(home):
     [file] = archived(home, "science")
     tables = type("Tables", (), {"survey": query.tables.get("ztf")})
     one = rows_of(321)
-    condition = query.cutouts.condition(tables, query.cutouts.Alert(321, one["jd"], None, (one["ra"], one["dec"])))
-    assert query.cutouts.read([file], "cutoutTemplate", condition) == b"cutoutTemplate 321"
+    condition = query.cutouts.condition(tables, query.cutouts.Alert(321, (), (one["ra"], one["dec"])))
+    assert query.cutouts.read(lambda: [file], "cutoutTemplate", condition) == b"cutoutTemplate 321"
     import pyarrow.dataset as ds
 
     [fragment] = ds.dataset(str(file)).get_fragments()
     assert fragment.subset(condition).num_row_groups == 1
     assert pq.ParquetFile(file).num_row_groups == 5
-    other = query.cutouts.condition(tables, query.cutouts.Alert(9_999, one["jd"], None))
+    other = query.cutouts.condition(tables, query.cutouts.Alert(9_999, ()))
     assert fragment.subset(other).num_row_groups == 0
-    assert query.cutouts.read([file], "cutoutTemplate", other) is None
-    assert query.cutouts.read([], "cutoutTemplate", other) is None
+    assert query.cutouts.read(lambda: [file], "cutoutTemplate", other) is None
+    assert query.cutouts.read(list, "cutoutTemplate", other) is None
 
 
 def rows_of(number: int) -> dict:

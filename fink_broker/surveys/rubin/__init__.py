@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fink_broker.surveys import Survey
 from fink_broker.surveys.facts import Facts
+from fink_broker.surveys.rubin.lookups import LOOKUPS
 from fink_broker.surveys.rubin.tables import FIRST, TABLES, TAG
 
 # Exposures are timed in TAI, which has been this far ahead of UTC (s) since 2017-01-01 (IERS Bulletin C): no leap second has come since.
@@ -68,6 +69,7 @@ SURVEY = Survey(
     },
     tables=TABLES,
     tag=TAG,
+    lookups=LOOKUPS,
     schema_version="lsst_schema_version",
     histories=("prvDiaSources", "prvDiaForcedSources"),
     facts=Facts(
