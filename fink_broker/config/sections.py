@@ -217,6 +217,20 @@ class Archive(Section):
     retention_days: Count = 14
 
 
+class Aggregation(Section):
+    """Counts by night.
+
+    Attributes
+    ----------
+    filters : bool
+        Whether alerts are counted by filter too: each filter is evaluated for it once more.
+    """
+
+    trigger_seconds: Seconds = 30.0
+    max_files_per_trigger: Count = 100
+    filters: bool = True
+
+
 class Simulator(Section):
     """The simulated night."""
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from fink_broker.surveys import Survey
 from fink_broker.surveys.facts import Facts
 from fink_broker.surveys.rubin.lookups import LOOKUPS
+from fink_broker.surveys.rubin.statistics import STATISTICS
 from fink_broker.surveys.rubin.tables import FIRST, TABLES, TAG
 
 # Exposures are timed in TAI, which has been this far ahead of UTC (s) since 2017-01-01 (IERS Bulletin C): no leap second has come since.
@@ -59,6 +60,7 @@ SURVEY = Survey(
         **{f"{name} is not a FITS file": f"coalesce(startswith({name}, cast('SIMPLE  =' as binary)), true)" for name in _CUTOUTS},
     },
     quality={},
+    statistics=STATISTICS,
     current="diaSource",
     history="prvDiaSources",
     cutouts=_CUTOUTS,
