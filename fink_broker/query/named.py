@@ -17,6 +17,7 @@ from fink_broker.query.tables import Tables
 from fink_broker.surveys.lookups import Question
 
 VALID = "valid"
+KEY = "key:key"
 
 
 def light_curve(
@@ -71,6 +72,7 @@ def of(
     until: float | None = None,
     limit: int | None = None,
     newest: bool = False,
+    keys: bool = False,
 ) -> pa.Table:
     """The rows of a name, in the order of the table's keys.
 
@@ -90,6 +92,8 @@ def of(
         How many at most.
     newest : bool
         The newest first, and of those the first `limit`.
+    keys : bool
+        With the row keys as `key:key`, as Fink's API has them.
 
     Raises
     ------
@@ -99,8 +103,9 @@ def of(
     lookup = tables.lookup(question)
     begin, table = lookup.begin(name), lookup.table.format(name)
     stretch = Stretch.times(begin, since, until, backwards=newest) if lookup.timed else Stretch.prefix(begin)
-    wanted = None if columns is None else [*columns]
-    return chosen(tables, table, tables.stretches(table, [stretch], wanted, limit), columns)
+    found = tables.stretches(table, [stretch], columns, limit)
+    answer = chosen(tables, table, found, columns)
+    return answer.add_column(0, KEY, found["rowkey"]) if keys else answer
 
 
 def by_time(rows: pa.Table, time: str) -> pa.Table:

@@ -185,6 +185,8 @@ def test_bodies_of_the_solar_system_tracklets_and_statistics(tables, expected):
     tables.reader.write("statistics_class", [Row(key, 1, one) for key, one in written.items()])
     for begin, number in (("", 3), ("202603", 2), ("20260322", 1)):
         assert query.of(tables, "statistics", begin).to_pylist() == [{"basic:raw": 5, "class:Star": 2}] * number
+    [row] = query.of(tables, "statistics", "202604", ["raw"], keys=True).to_pylist()
+    assert row == {"key:key": "ztf_20260401", "basic:raw": 5}
 
 
 def test_annotations_stay_when_an_alert_is_archived_again(tables, context, alerts, object_id):
