@@ -103,7 +103,7 @@ def _tracklet(settings: Settings, arguments: Namespace) -> pa.Table:
 
 def _statistics(settings: Settings, arguments: Namespace) -> pa.Table:
     with Tables(settings) as tables:
-        return query.of(tables, "statistics", arguments.begin, arguments.columns)
+        return query.of(tables, "statistics", arguments.begin, arguments.columns, keys=True)
 
 
 def _cone(settings: Settings, arguments: Namespace) -> pa.Table:

@@ -6,14 +6,18 @@ import contextlib
 import gc
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
 from typing import NamedTuple, TypeVar
 
 import happybase
+from Hbase_thrift import AlreadyExists
+from Hbase_thrift import IOError as IOError_
 from thriftpy2.thrift import TException
 
+from fink_broker.errors import ConfigError
 from fink_broker.infra.retry import patiently
 
 ANNOTATIONS = "a"
@@ -97,28 +101,39 @@ class Client:
             self._connection.close()
             self._connection = None
 
-    def create(self, tables: Mapping[str, Sequence[str]]) -> None:
-        """Create the tables that are missing.
+    def create(self, tables: Mapping[str, Sequence[str]], compression: str = "none") -> None:
+        """Create the tables that are missing, each of one region.
 
         Parameters
         ----------
         tables : mapping
             Table name to its column families; that of annotations is added.
+        compression : str
+            Of the files that hold the cells: ``none``, ``gz``, or another that HBase can load.
 
         Raises
         ------
         ServerUnavailable
             HBase did not answer in time.
+        ConfigError
+            HBase cannot load the compression.
         """
-        for name, families in tables.items():
-            self._ask(partial(_create, name=self._full(name), families=families))
+        there = set(self.tables())
+
+        def make(name: str) -> None:
+            with Client(self.place) as client:
+                client._ask(partial(_create, name=self._full(name), families=tables[name], compression=compression))
+
+        # Half a second each, which HBase spends waiting: together they take little longer.
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(make, [name for name in tables if name not in there]))
 
     def tables(self) -> list[str]:
         """Names of the tables, without those that have another prefix."""
         names: list[bytes] = self._ask(happybase.Connection.tables)
         return [name.decode().removeprefix(self.place.prefix) for name in names if name.decode().startswith(self.place.prefix)]
 
-    def write(self, table: str, rows: Iterable[Row], *, keep: bool = False) -> set[Collision]:
+    def write(self, table: str, rows: Iterable[Row], *, keep: bool = False, shared: bool = False) -> set[Collision]:
         """Put rows, each in place of what its key held before; families that a row has no cells in are left alone.
 
         A row of the same version is put again and nothing changes; a row of an older version than the one that is there is not put.
@@ -132,6 +147,8 @@ class Client:
             What to put.
         keep : bool
             Leave rows that are there as they are, whatever their version.
+        shared : bool
+            Whether somebody else may put another version of these rows at the same moment: the newest one stays whole.
 
         Returns
         -------
@@ -146,7 +163,7 @@ class Client:
         collisions: set[Collision] = set()
         for some in _requests(rows, self.place.batch_cells):
             with _no_collection():
-                self._ask(partial(_write, name=self._full(table), rows=some, keep=keep, collisions=collisions))
+                self._ask(partial(_write, name=self._full(table), rows=some, keep=keep, shared=shared, collisions=collisions))
         return collisions
 
     def row(self, table: str, key: bytes) -> dict[bytes, bytes]:
@@ -185,12 +202,20 @@ class Client:
         return patiently(attempt, _FAULTS, self.place.patience_s, f"HBase at {self.place.host}:{self.place.port}")
 
 
-def _create(connection: happybase.Connection, name: str, families: Sequence[str]) -> None:
+def _create(connection: happybase.Connection, name: str, families: Sequence[str], compression: str) -> None:
     # Asked here, so that another try finds what the first, or somebody else, has made.
     if name.encode() in connection.tables():
         return
-    options = {"max_versions": 1, "bloom_filter_type": "ROW", "block_cache_enabled": True}
-    connection.create_table(name, {family: dict(options) for family in [*families, ANNOTATIONS]})
+    options = {"max_versions": 1, "bloom_filter_type": "ROW", "block_cache_enabled": True, "compression": compression.upper()}
+    try:
+        connection.create_table(name, {family: dict(options) for family in [*families, ANNOTATIONS]})
+    except IOError_ as error:
+        message = str(error.message)
+        if "Compression" in message:
+            raise ConfigError(f"this HBase cannot load the compression {compression}: set [hbase] compression to gz or none") from error
+        raise
+    except AlreadyExists:
+        return
 
 
 def _requests(rows: Iterable[Row], cells: int) -> Iterator[list[Row]]:
@@ -218,7 +243,7 @@ def _no_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _write(connection: happybase.Connection, name: str, rows: Sequence[Row], keep: bool, collisions: set[Collision]) -> None:
+def _write(connection: happybase.Connection, name: str, rows: Sequence[Row], keep: bool, shared: bool, collisions: set[Collision]) -> None:
     table = connection.table(name)
     marker = next(iter(rows[0].cells))
     there = {key: cells[marker] for key, cells in table.rows([row.key for row in rows], [marker], include_timestamp=True)}
@@ -237,7 +262,7 @@ def _write(connection: happybase.Connection, name: str, rows: Sequence[Row], kee
         # Deleted just below the new version (a delete hides puts of its own version), so that no cell of the old row shines through.
         with table.batch(timestamp=version - 1, transaction=True) as deletes:
             for row in some:
-                if row.key in there and there[row.key][1] < version:
+                if shared or (row.key in there and there[row.key][1] < version):
                     deletes.delete(row.key, sorted({column.partition(b":")[0] for column in row.cells}))
         with table.batch(timestamp=version, transaction=True) as batch:
             for row in some:

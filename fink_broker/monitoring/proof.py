@@ -23,7 +23,7 @@ from fink_broker.surveys import Survey, with_cuts
 from fink_broker.transforms import rights
 from fink_broker.transforms.filters import with_topics
 from fink_broker.transforms.quality import passes
-from fink_broker.transforms.rows import ROW_KEY, rows
+from fink_broker.transforms.rows import ROW_KEY, filled, rows
 
 
 @dataclass
@@ -118,7 +118,7 @@ def _schema(key: bytes) -> Any:
 
 def hbase_tables(proof: Proof, science: DataFrame, survey: Survey, client: Client) -> None:
     """Scan every table and compare its row keys with those that the science alerts have."""
-    for table in [table for table in survey.tables if table.streamed]:
+    for table in filled(survey, science):
         expected = {row[0] for row in rows(science, table, survey).select(ROW_KEY).collect()}
         found = [key.decode() for key, _ in client.scan(table.name) if not key.startswith(SCHEMA_PREFIX)]
         proof.tables[table.name] = len(found)

@@ -13,7 +13,6 @@ import duckdb
 import pyarrow as pa
 
 from fink_broker.config import Settings
-from fink_broker.connectors import archive
 from fink_broker.errors import FinkError, UsageError
 from fink_broker.surveys import Survey, get
 from fink_broker.surveys.lookups import Lookups
@@ -21,6 +20,8 @@ from fink_broker.surveys.lookups import Lookups
 _KINDS = ("raw", "science")
 # A merge takes away the files that it has put together: those who are about to open them ask again.
 _TRIES = 3
+
+Files = Mapping[str, Sequence[Path]]
 
 
 def sql(settings: Settings, text: str, first: str | None = None, last: str | None = None, *, explain: bool = False) -> pa.Table:
@@ -43,13 +44,13 @@ def sql(settings: Settings, text: str, first: str | None = None, last: str | Non
         It is no single SELECT, or DuckDB refuses it.
     """
 
-    def ask() -> pa.Table:
-        files = {kind: archived(settings, kind, first, last) for kind in _KINDS}
-        if not any(files.values()):
+    def files() -> Files:
+        found = {kind: archived(settings, kind, first, last) for kind in _KINDS}
+        if not any(found.values()):
             raise UsageError("the archive has no such nights: fink merge puts them there")
-        return _answer(opened(files, nights=True), text, explain=explain)
+        return found
 
-    return again(ask)
+    return asked(files, lambda connection: _answer(connection, text, explain=explain), nights=True)
 
 
 def alerts(
@@ -87,11 +88,7 @@ def alerts(
     """
     survey = get(settings.survey)
 
-    def ask() -> pa.Table:
-        files = archived(settings, "science", first, last) + fresh(settings, first, last)
-        if not files:
-            return pa.table({})
-        connection = opened({"science": files})
+    def answer(connection: duckdb.DuckDBPyConnection) -> pa.Table:
         places = published(survey, connection)
         names = list(places) if columns is None else [named(places, column) for column in columns]
         time = places[lookups(survey).time]
@@ -101,46 +98,63 @@ def alerts(
         text = f"select {chosen} from science where {' and '.join(conditions) or 'true'} order by {time}"
         return _answer(connection, text if limit is None else f"{text} limit {limit}")
 
-    return again(ask)
+    return asked(lambda: {"science": science(settings, first, last)}, answer)
 
 
-def again(ask: Callable[[], pa.Table]) -> pa.Table:
-    """What is asked of files, once more if a merge has taken them away meanwhile.
+def asked(files: Callable[[], Files], question: Callable[[duckdb.DuckDBPyConnection], pa.Table], *, nights: bool = False) -> pa.Table:
+    """The answer to a question to files; an empty one without files. If a merge has taken some away meanwhile, it is asked again.
+
+    Parameters
+    ----------
+    files : callable
+        Which files a table is made of.
+    question : callable
+        What is asked of a database with these tables.
+    nights : bool
+        With the columns `year`, `month` and `day`, as the archive's folders say them.
 
     Raises
     ------
+    UsageError
+        DuckDB refuses the question.
     FinkError
-        They cannot be read.
+        The files cannot be read.
     """
     for left in reversed(range(_TRIES)):
+        there = files()
+        if not any(there.values()):
+            return pa.table({})
         try:
-            return ask()
-        except duckdb.IOException as error:
-            if not left:
-                raise FinkError(f"the files could not be read: {_line(error)}") from error
+            return question(_opened(there, nights=nights))
+        except duckdb.Error as error:
+            gone = not all(file.exists() for some in there.values() for file in some)
+            if gone and left:
+                continue
+            kind = FinkError if gone or isinstance(error, duckdb.IOException) else UsageError
+            raise kind(" ".join(str(error).split())[:300]) from error
     raise AssertionError
 
 
 def archived(settings: Settings, kind: str, first: str | None = None, last: str | None = None) -> list[Path]:
     """Files of the archive; `kind` is ``raw`` or ``science``."""
+    from fink_broker.connectors import archive  # not at the top: it brings PySpark, and most queries do without
+
     nights = [night for night in sorted(archive.nights(settings, kind)) if (first or night) <= night <= (last or night)]
-    return [file for night in nights for file in sorted(archive.folder(settings, kind, night).glob("*.parquet"))]
+    return [file for night in nights for file in archive.night(settings, kind, night).files]
 
 
-def fresh(settings: Settings, first: str, last: str) -> list[Path]:
-    """Committed files of science alerts that the archive does not have yet."""
-    # Not at the top: it brings PySpark, and most queries do not read what is not merged yet.
-    from fink_broker.connectors import parquet
+def science(settings: Settings, first: str, last: str) -> list[Path]:
+    """Files of the science alerts of some nights: of the archive, and those that it does not have yet."""
+    from fink_broker.connectors import archive, parquet  # as above
 
-    merged: dict[str, set[str]] = {}
-    found = []
-    for file in parquet.committed(settings.science):
-        night = file.partition["night"]
-        if first <= night <= last:
-            if night not in merged:
-                merged[night] = set(archive.note(archive.folder(settings, "science", night)).files)
-            if file.path.name not in merged[night]:
-                found.append(file.path)
+    # In this order: what a merge meanwhile has taken in is in the night's own list.
+    logged = parquet.committed(settings.science)
+    nights = archive.nights(settings, "science") | {file.partition["night"] for file in logged}
+    found: list[Path] = []
+    for night in sorted(one for one in nights if first <= one <= last):
+        merged = archive.night(settings, "science", night)
+        known = set(merged.note.files)
+        found += [*merged.files, *(file.path for file in logged if file.partition["night"] == night and file.path.name not in known)]
     return found
 
 
@@ -150,7 +164,7 @@ def published(survey: Survey, connection: duckdb.DuckDBPyConnection) -> dict[str
     places: dict[str, str] = {}
     for column, expression in survey.tables[0].columns.items():
         family, _, name = column.partition(":")
-        if name != "*":
+        if name.strip() != "*":
             known = {column: expression}
         elif expression == "fink.*":
             known = {f"{family}:{one}": added.source or one for one, added in survey.fink_columns.items()}
@@ -175,13 +189,14 @@ def _fields(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, ...]]:
     return found
 
 
-def opened(files: Mapping[str, Sequence[Path]], *, nights: bool = False) -> duckdb.DuckDBPyConnection:
+def _opened(files: Files, *, nights: bool = False) -> duckdb.DuckDBPyConnection:
     """A database whose tables are these files, and that opens no other; with the columns that their folders say, if so."""
     connection = duckdb.connect()
     for name, some in files.items():
         if some:
             connection.read_parquet([str(file) for file in some], union_by_name=True, hive_partitioning=nights).create_view(name)
     connection.execute("set timezone = 'UTC'")
+    connection.execute("set python_enable_replacements = false")  # else names of Python's variables are tables
     quoted = ["'" + str(file).replace("'", "''") + "'" for some in files.values() for file in some]
     connection.execute(f"set allowed_paths = [{', '.join(quoted)}]")
     connection.execute("set enable_external_access = false")
@@ -190,19 +205,14 @@ def opened(files: Mapping[str, Sequence[Path]], *, nights: bool = False) -> duck
 
 
 def _answer(connection: duckdb.DuckDBPyConnection, text: str, *, explain: bool = False) -> pa.Table:
-    try:
-        statements = connection.extract_statements(text)
-        # Reading is all that is allowed: a COPY could write over the archive's files.
-        if [one.type for one in statements] != [duckdb.StatementType.SELECT]:
-            raise UsageError("the query must be one SELECT")
-        if explain:
-            [(_, plan)] = connection.execute(f"explain analyze {statements[0].query}").fetchall()
-            return pa.table({"plan": plan.splitlines()})
-        return cast("pa.Table", connection.sql(statements[0].query).to_arrow_table())
-    except duckdb.IOException:
-        raise
-    except duckdb.Error as error:
-        raise UsageError(_line(error)) from error
+    statements = connection.extract_statements(text)
+    # Reading is all that is allowed: a COPY could write over the archive's files.
+    if [one.type for one in statements] != [duckdb.StatementType.SELECT]:
+        raise UsageError("the query must be one SELECT")
+    if explain:
+        [(_, plan)] = connection.execute(f"explain analyze {statements[0].query}").fetchall()
+        return pa.table({"plan": plan.splitlines()})
+    return cast("pa.Table", connection.sql(statements[0].query).to_arrow_table())
 
 
 def named(places: Mapping[str, str], column: str) -> str:
@@ -218,7 +228,3 @@ def lookups(survey: Survey) -> Lookups:
     if survey.lookups is None:
         raise UsageError(f"{survey.name} has no tables yet")
     return survey.lookups
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]

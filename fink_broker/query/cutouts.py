@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fink_broker.connectors import archive
 from fink_broker.connectors.hbase_read import Stretch
 from fink_broker.errors import UsageError
-from fink_broker.query.archive import fresh
+from fink_broker.query.archive import science
 from fink_broker.query.named import alert as row_of
 from fink_broker.query.tables import Tables
 from fink_broker.query.times import night
 
-_FOLDER = "d:hdfs_path"
+# Folders of the archive.
+_NIGHT = re.compile(r"year=(\d{4})/month=(\d\d)/day=(\d\d)$")
+_TRIES = 3
 _GZIP = b"\x1f\x8b"
 
 
@@ -31,17 +34,14 @@ class Alert:
     ----------
     id : int
         Of the alert.
-    time : float
-        Of the exposure, as the survey counts it.
-    folder : Path, optional
-        Folder of its night in the archive, if a table names it.
+    nights : tuple of str
+        Where it may be, ``YYYYMMDD``, the likeliest first.
     position : tuple of float
         Degrees; empty if it is not known. The archive is sorted by position, so its statistics say which few row groups can have the alert.
     """
 
     id: int
-    time: float
-    folder: Path | None
+    nights: tuple[str, ...]
     position: tuple[float, ...] = ()
 
 
@@ -68,8 +68,8 @@ def cutout(tables: Tables, name: str, kind: str, alert_id: int | None = None) ->
     if column is None:
         raise UsageError(f"there is no cutout '{kind}'; there are {', '.join(kinds(tables))}")
     alert = find(tables, name, alert_id)
-    for files in _places(tables, alert):
-        found = read(files, column, condition(tables, alert))
+    for one in alert.nights:
+        found = read(partial(science, tables.settings, one, one), column, condition(tables, alert))
         if found is not None:
             return gzip.decompress(found) if found.startswith(_GZIP) else found
     raise UsageError(f"the cutouts of alert {alert.id} of {name} are not among the files of its night")
@@ -85,11 +85,16 @@ def find(tables: Tables, name: str, alert_id: int | None = None) -> Alert:
     known = tables.lookups
     alert = row_of(tables, name, alert_id, known.position)
     time = alert[known.time]
-    begin = Stretch.times(known.cutouts.begin(name), time, time)
-    beside = tables.stretches(known.cutouts.table, [begin]).to_pylist()
-    folder = next((Path(one[_FOLDER]) for one in beside if one.get(known.alert) == alert[known.alert]), None)
+    where = known.cutouts
+    key = name if where.timed else str(alert[known.alert])
+    stretch = Stretch.times(where.begin(key), time, time) if where.timed else Stretch.prefix(where.begin(key))
+    beside = tables.stretches(where.table, [stretch]).to_pylist()
+    folder = next((one[known.folder] for one in beside if one.get(known.alert) == alert[known.alert]), "")
     position = tuple(alert[one] for one in known.position if alert.get(one) is not None)
-    return Alert(alert[known.alert], time, folder, position)
+    if named := _NIGHT.search(folder):
+        return Alert(alert[known.alert], ("".join(named.groups()),), position)
+    # No table says it: the date of UTC, or where nights have the date of their evening, the day before.
+    return Alert(alert[known.alert], tuple(night(time, tables.zero, shift) for shift in (0, -1)), position)
 
 
 def condition(tables: Tables, alert: Alert) -> pc.Expression:
@@ -101,28 +106,25 @@ def condition(tables: Tables, alert: Alert) -> pc.Expression:
     return wanted
 
 
-def read(files: Sequence[Path], column: str, wanted: pc.Expression) -> bytes | None:
+def read(files: Callable[[], Sequence[Path]], column: str, wanted: pc.Expression) -> bytes | None:
     """One image out of some files, of which only the row groups are read that can have it by their statistics; None if none has it."""
-    if not files:
-        return None
     # Not at the top: other queries do not pay for it.
     import pyarrow.dataset as ds
 
-    dataset = ds.dataset([str(file) for file in files])
-    image = _field(f"{column}.stampData") if pa.types.is_struct(dataset.schema.field(column).type) else _field(column)
-    [*found] = dataset.to_table({"image": image}, filter=wanted)["image"].to_pylist()
-    return found[-1] if found else None
+    for left in reversed(range(_TRIES)):
+        try:
+            if not (there := files()):
+                return None
+            dataset = ds.dataset([str(file) for file in there])
+            image = _field(f"{column}.stampData") if pa.types.is_struct(dataset.schema.field(column).type) else _field(column)
+            [*found] = dataset.to_table({"image": image}, filter=wanted)["image"].to_pylist()
+            return found[-1] if found else None
+        except FileNotFoundError:
+            # A merge has taken them away meanwhile.
+            if not left:
+                raise
+    raise AssertionError
 
 
 def _field(name: str) -> Any:
     return pc.field(*name.split("."))
-
-
-def _places(tables: Tables, alert: Alert) -> list[list[Path]]:
-    """Where an alert may be, the likeliest first: its folder of the archive, then files that are not merged."""
-    settings, zero = tables.settings, tables.zero
-    # The date of UTC, or where nights have the date of their evening, the day before.
-    nights = [night(alert.time, zero, shift) for shift in (0, -1)]
-    folders = [alert.folder] if alert.folder else [archive.folder(settings, "science", one) for one in nights]
-    places = [sorted(folder.glob("*.parquet")) for folder in folders]
-    return [*places, *[fresh(settings, one, one) for one in nights]]

@@ -17,6 +17,7 @@ from fink_broker.query.tables import Tables
 from fink_broker.surveys.lookups import Question
 
 VALID = "valid"
+KEY = "key:key"
 
 
 def light_curve(
@@ -40,6 +41,8 @@ def light_curve(
     """
     lookup, known = tables.lookup("object"), tables.lookups
     begin = Stretch.times(lookup.begin(name))
+    # It is no column of the table, and comes last.
+    columns = None if columns is None else [one for one in columns if one not in (known.tag, known.tag.partition(":")[2])]
     wanted = _with(tables, lookup.table, columns, known.time)
     if annotations and (wanted := wanted or tables.columns(lookup.table, None)) is not None:
         wanted = [*wanted, ANNOTATIONS]
@@ -55,7 +58,8 @@ def light_curve(
             parts.append(_tagged(part.filter(pa.array(fresh)), known.tag, tag))
         found = pa.concat_tables([part for part in parts if part.num_rows] or parts[:1], promote_options="permissive")
     found = by_time(found, known.time)
-    return chosen(tables, lookup.table, found, columns, known.tag if limits else None)
+    notes = [one for one in found.column_names if one.startswith(f"{ANNOTATIONS}:")]
+    return chosen(tables, lookup.table, found, columns, *([known.tag] if limits else []), *notes)
 
 
 def of(
@@ -68,6 +72,7 @@ def of(
     until: float | None = None,
     limit: int | None = None,
     newest: bool = False,
+    keys: bool = False,
 ) -> pa.Table:
     """The rows of a name, in the order of the table's keys.
 
@@ -87,6 +92,8 @@ def of(
         How many at most.
     newest : bool
         The newest first, and of those the first `limit`.
+    keys : bool
+        With the row keys as `key:key`, as Fink's API has them.
 
     Raises
     ------
@@ -96,8 +103,9 @@ def of(
     lookup = tables.lookup(question)
     begin, table = lookup.begin(name), lookup.table.format(name)
     stretch = Stretch.times(begin, since, until, backwards=newest) if lookup.timed else Stretch.prefix(begin)
-    wanted = None if columns is None else [*columns]
-    return chosen(tables, table, tables.stretches(table, [stretch], wanted, limit), columns)
+    found = tables.stretches(table, [stretch], columns, limit)
+    answer = chosen(tables, table, found, columns)
+    return answer.add_column(0, KEY, found["rowkey"]) if keys else answer
 
 
 def by_time(rows: pa.Table, time: str) -> pa.Table:
@@ -105,14 +113,14 @@ def by_time(rows: pa.Table, time: str) -> pa.Table:
     return rows.sort_by(time) if time in rows.column_names else rows
 
 
-def chosen(tables: Tables, table: str, rows: pa.Table, columns: Sequence[str] | None, *more: str | None) -> pa.Table:
+def chosen(tables: Tables, table: str, rows: pa.Table, columns: Sequence[str] | None, *more: str) -> pa.Table:
     """The columns that were asked for, in that order, null where no row has one; without the row key, which says nothing new."""
     if columns is None:
         there = [name for name in rows.column_names if name != "rowkey"]
         front = [name for name in (*tables.lookups.first, *more) if name in there]
         return rows.select(list(dict.fromkeys([*front, *there])))
     kinds, there = tables.kinds(table), rows.column_names
-    names = [*(tables.columns(table, columns) or []), *(one for one in more if one)]
+    names = [*(tables.columns(table, columns) or []), *more]
     filled = {name: pa.nulls(len(rows), arrow_type(kinds.get(name, "string"))) for name in names if name not in there}
     columns_of: dict[str, Any] = {name: rows[name] if name in there else filled[name] for name in dict.fromkeys(names)}
     return pa.table(columns_of)

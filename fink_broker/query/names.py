@@ -16,10 +16,13 @@ from fink_broker.connectors.hbase import SCHEMA_PREFIX, Row
 from fink_broker.connectors.hbase_read import Stretch
 from fink_broker.errors import UsageError
 from fink_broker.query.tables import Tables
+from fink_broker.surveys import Table
+from fink_broker.surveys.lookups import Lookup
 
 # A name of the TNS: year and letters, before them what it is taken for.
 _TNS = re.compile(r"(?:(?P<prefix>[a-z]+)\s*)?(?P<name>(?:19|20)\d\d[a-z]{1,7})")
 _PREFIXES = ("sn", "at", "tde", "frb")
+_SALT = "salt"  # part of a key
 _TNS_COLUMNS = ("name_prefix", "name", "internal_names")
 
 
@@ -28,18 +31,21 @@ def resolve(tables: Tables, name: str) -> pa.Table:
 
     Upper and lower case are the same. Of several resolvers the first that knows the name answers.
     """
-    known = tables.lookups
+    tns, bodies = tables.lookups.tns, tables.lookups.solar_system
     low = " ".join(name.lower().split())
     designation = _TNS.fullmatch(low)
     begins = [low]
     if designation:
         begins = [f"{prefix} {designation['name']}" for prefix in ([designation["prefix"]] if designation["prefix"] else _PREFIXES)]
-    found = tables.stretches(known.tns, [Stretch.prefix(f"{begin}_") for begin in begins])
+    table = _table(tables, tns.table)
+    found = tables.stretches(table.name, [Stretch.prefix(tns.begin(begin)) for begin in begins])
     if not found.num_rows:
-        found = tables.values(known.tns, tables.reader.containing(known.tns, "d:internalname", name))
+        internal = next(column for column, source in table.columns.items() if source == "internalname")
+        found = tables.values(table.name, tables.reader.containing(table.name, internal, name))
     if not found.num_rows:
-        found = tables.stretches(known.solar_system, [Stretch.prefix(low)])
-    return found.drop_columns(["rowkey"])
+        table = _table(tables, bodies.table)
+        found = tables.stretches(table.name, [Stretch.prefix(bodies.begin(low))])
+    return found.select([column for column in table.columns if column in found.column_names])
 
 
 def add_tns(tables: Tables, path: Path) -> int:
@@ -68,8 +74,7 @@ def _tns(path: Path) -> Iterator[dict[str, str]]:
         if missing := [name for name in _TNS_COLUMNS if name not in row]:
             raise UsageError(f"{path} has no column {', '.join(missing)}: it is not the TNS's list of public objects")
         for internal in row["internal_names"].split(","):
-            if internal.strip():
-                yield row | {"fullname": f"{row['name_prefix']} {row['name']}".strip(), "internalname": internal.strip()}
+            yield row | {"fullname": f"{row['name_prefix']} {row['name']}".strip(), "internalname": internal.strip()}
 
 
 def _read(path: Path) -> Iterator[dict[str, str]]:
@@ -79,19 +84,27 @@ def _read(path: Path) -> Iterator[dict[str, str]]:
     yield from csv.DictReader(io.StringIO(text if "," in first else rest))
 
 
-def _add(tables: Tables, name: str, entries: Iterator[Mapping[str, str]]) -> int:
-    table = next(one for one in tables.survey.tables if one.name == name)
+def _add(tables: Tables, lookup: Lookup, entries: Iterator[Mapping[str, str]]) -> int:
+    table = _table(tables, lookup.table)
+    if table.streamed:
+        raise UsageError(f"what {table.name} has comes with the alerts")
     rows: dict[bytes, Row] = {}
     now = time.time_ns() // 1_000_000
+    parts = [part for part in table.key if part != _SALT]
     for entry in entries:
-        if missing := [part for part in table.key if not entry.get(part)]:
-            raise UsageError(f"{name} needs the column {missing[0]}, and a value in each row")
-        # Readers look keys up in small letters.
-        key = "_".join(entry[part] for part in table.key).lower().encode()
+        if not entry.get(parts[0]):
+            raise UsageError(f"{table.name} needs the column {parts[0]}, and a value in each row")
+        # Readers look keys up in small letters; a salt comes from the first part.
+        first, *others = (entry.get(part, "").lower() for part in parts)
+        key = "_".join([lookup.begin(first).rstrip("_"), *others]).encode()
         cells = {column.encode(): entry[place].encode() for column, place in table.columns.items() if entry.get(place)}
         rows[key] = Row(key, now, cells)
     if rows:
         kinds = dict.fromkeys((column.encode() for column in table.columns), b"string")
-        tables.reader.write(name, [Row(SCHEMA_PREFIX + __version__.encode(), now, kinds)])
-        tables.reader.write(name, rows.values())
+        tables.reader.write(table.name, [Row(SCHEMA_PREFIX + __version__.encode(), now, kinds)])
+        tables.reader.write(table.name, rows.values())
     return len(rows)
+
+
+def _table(tables: Tables, name: str) -> Table:
+    return next(one for one in tables.survey.tables if one.name == name)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 _SIZE = 400  # pixels, about
+_LEAST = 1e-6  # so that nothing is divided by 0
 
 
 def png(fits: bytes, size: int = _SIZE) -> bytes:
@@ -32,11 +33,12 @@ def png(fits: bytes, size: int = _SIZE) -> bytes:
         warnings.simplefilter("ignore", reader.verify.VerifyWarning)
         with reader.open(io.BytesIO(fits)) as file:
             image = np.asarray(next(part.data for part in file if part.data is not None), float)
-    # The sky by zscale, as DS9 shows it; the bright up to the brightest, pressed together by asinh.
-    low, _ = ZScaleInterval().get_limits(image)
-    high = np.nanmax(image, initial=low + 1e-9, where=np.isfinite(image))
+    image = image if np.isfinite(image).any() else np.zeros_like(image)
+    # The sky by zscale, as DS9 shows it, and what is brighter up to the brightest, pressed together by asinh as much as that needs.
+    low, sky = ZScaleInterval().get_limits(image)
+    high = np.nanmax(image, initial=low + _LEAST, where=np.isfinite(image))
     scaled = np.nan_to_num(np.clip((image - low) / (high - low), 0, 1))
-    grey = AsinhStretch(0.1)(scaled) * 255
+    grey = AsinhStretch(np.clip((sky - low) / (high - low), _LEAST, 0.1))(scaled) * 255
     times = max(1, round(size / max(grey.shape)))
     return _encoded(np.flipud(grey.astype(np.uint8)).repeat(times, 0).repeat(times, 1))
 

@@ -107,7 +107,8 @@ class Tables:
         if not kinds:
             return None  # nothing is in it yet
         if wanted is None:
-            return list(dict.fromkeys(column.partition(":")[0] for column in kinds))
+            defined = next((one.families for one in self.survey.tables if one.name == table), None)
+            return list(defined or dict.fromkeys(column.partition(":")[0] for column in kinds))
         names: dict[str, str] = {}
         for column in kinds:
             names.setdefault(column.partition(":")[2], column)

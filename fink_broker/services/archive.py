@@ -17,14 +17,15 @@ from pyspark.sql.streaming.query import StreamingQuery
 from fink_broker.config import Settings
 from fink_broker.connectors import parquet
 from fink_broker.connectors.hbase import SCHEMA_PREFIX, Client, Place, Row
-from fink_broker.errors import ConfigError, ServerUnavailable
+from fink_broker.errors import ServerUnavailable
+from fink_broker.filters import registry
 from fink_broker.infra import hbase
 from fink_broker.science.registry import active
 from fink_broker.services import raw2science
 from fink_broker.services.context import Context, trigger
 from fink_broker.services.writer import OUTCOME, writer
 from fink_broker.surveys import FinkColumn, Survey
-from fink_broker.transforms.rows import kinds, puts, rows
+from fink_broker.transforms.rows import filled, kinds, puts, rows
 
 NAME = "archive"
 
@@ -47,18 +48,6 @@ class Written(NamedTuple):
     alerts: int
     rows: dict[str, int]
     collisions: list[str]
-
-
-def check(survey: Survey) -> None:
-    """Whether there is anything to do.
-
-    Raises
-    ------
-    ConfigError
-        The survey has no tables.
-    """
-    if not survey.tables:
-        raise ConfigError(f"{survey.name} has no HBase tables yet: start the other services without archive")
 
 
 def start(context: Context) -> StreamingQuery:
@@ -123,11 +112,11 @@ def build(alerts: DataFrame, context: Context, target: Place) -> tuple[DataFrame
     ServerUnavailable
         HBase did not answer in time.
     """
-    survey = _with_own_modules(context)
+    survey = definition(context)
     folder = str(context.settings.archive_folder / "science")
     with Client(target) as client:
         client.create({table.name: table.families for table in survey.tables})
-    tables = [table for table in survey.tables if table.streamed]
+    tables = filled(survey, alerts)
     types = {table.name: kinds(rows(alerts, table, survey, folder)) for table in tables}
     prepared, layouts = puts(alerts, survey, tables, folder)
     write = writer(target, layouts)
@@ -135,8 +124,8 @@ def build(alerts: DataFrame, context: Context, target: Place) -> tuple[DataFrame
     known: set[str] = set()
 
     def batch(alerts: DataFrame, number: int) -> Written:
-        # Alerts of one object together: those that share a row are put in the order of their times.
-        done = alerts.repartition(partitions, "object").mapInArrow(write, OUTCOME).collect()
+        # Alerts of one place together: those of one object, and those that are taken for one asteroid and so have one key.
+        done = alerts.repartition(partitions, "pixel").mapInArrow(write, OUTCOME).collect()
         found: dict[str, Counter[str]] = {what: Counter() for what in ("alerts", "rows", "version", "collision")}
         for one in done:
             found[one.what][one.name] += one.n
@@ -152,16 +141,21 @@ def build(alerts: DataFrame, context: Context, target: Place) -> tuple[DataFrame
     return prepared, batch
 
 
-def _with_own_modules(context: Context) -> Survey:
-    """The survey, with the columns of the user's own modules beside those that Fink has always had."""
-    modules = active(context.settings, context.survey)
-    columns = dict(context.survey.fink_columns)
+def definition(context: Context) -> Survey:
+    """The survey with what the configuration adds: columns of the user's own modules, and tables of what filters have chosen."""
+    survey = context.survey
+    columns = dict(survey.fink_columns)
     nested = {column.source.partition(".")[0] for column in columns.values() if column.source}
-    for module in modules:
+    for module in active(context.settings, survey):
         for name, kind in module.outputs.items():
             if name not in nested:
                 columns.setdefault(name, FinkColumn(kind))
-    return replace(context.survey, fink_columns=columns)
+    tables = list(survey.tables)
+    if survey.tag is not None:
+        # Of filters that are functions, distribution alone knows what they have chosen.
+        chosen = [one for one in registry.active(context.settings, survey) if one.sql is not None and not one.uses]
+        tables += [replace(survey.tag, name=survey.tag.name.format(one.name), where=one.sql) for one in chosen]
+    return replace(survey, fink_columns=columns, tables=tuple(tables))
 
 
 def _write_schema_rows(target: Place, version: str, types: Mapping[str, Mapping[str, str]]) -> None:

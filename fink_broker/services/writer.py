@@ -61,7 +61,7 @@ def writer(target: Place, layouts: Sequence[Layout]) -> Callable[[Iterable[pa.Re
                 rows = table.rows.slice(first, end - first)
                 if len(rows):
                     put = _entries(rows, table.layout) if table.layout.each else _rows(rows, table.layout, part, start, values)
-                    found = client.write(table.layout.table, put, keep=table.layout.each)
+                    found = client.write(table.layout.table, put, keep=table.layout.each, shared=table.layout.last)
                     if table.layout.unique:
                         table.collisions.update(found)
         told = [("alerts", "", len(alerts)), *[("version", version, 1) for version in alerts["versions"].unique().to_pylist()]]

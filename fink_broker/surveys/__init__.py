@@ -13,9 +13,10 @@ from fink_broker.errors import ConfigError
 from fink_broker.surveys.conditions import Condition
 from fink_broker.surveys.facts import Facts
 from fink_broker.surveys.lookups import Lookups
+from fink_broker.surveys.statistics import Statistics
 from fink_broker.surveys.table import FinkColumn, Table
 
-__all__ = ["Counterparts", "Facts", "FinkColumn", "Survey", "Table", "get", "names", "with_cuts"]
+__all__ = ["Counterparts", "Facts", "FinkColumn", "Statistics", "Survey", "Table", "get", "names", "with_cuts"]
 
 
 @dataclass(frozen=True)
@@ -95,8 +96,12 @@ class Survey:
         HBase tables, main table first.
     lookups : Lookups, optional
         Which of them answers what.
+    tag : Table, optional
+        Table of what a filter has chosen: its name has ``{}`` for the filter's.
     counterparts : Counterparts, optional
         What is matched with the notices of other observatories.
+    statistics : Statistics, optional
+        What is counted of a night.
     past_columns : mapping
         Columns that past alerts have beside their own, name to expression.
     facts : Facts, optional
@@ -132,7 +137,9 @@ class Survey:
     aliases: Mapping[str, str] = field(default_factory=dict)
     tables: tuple[Table, ...] = ()
     lookups: Lookups | None = None
+    tag: Table | None = None
     counterparts: Counterparts | None = None
+    statistics: Statistics | None = None
     past_columns: Mapping[str, str] = field(default_factory=dict)
     facts: Facts | None = None
     schema_version: str | None = None

@@ -47,7 +47,7 @@ class Lookups:
     cone : Cone
         Objects by position.
     cutouts : Lookup
-        Which folder of the archive has the cutouts of an object's alerts.
+        In which folder of the archive an alert is; by its object and time, or without time in the keys by its own id.
     time, object, alert : str
         Columns: time of the exposure (days, see `Facts.mjd_zero`), the object's name, the alert's id.
     position : tuple of str
@@ -58,13 +58,17 @@ class Lookups:
         Tag to a table with the keys of the main one: what was seen of an object beside its alerts.
     tag : str
         Column of that tag in a light curve.
-    tns, solar_system : str
-        Tables of names.
+    folder : str
+        Column of `cutouts` with the folder.
+    tns, solar_system : Lookup
+        Tables of names, by those in small letters.
     """
 
     by: Mapping[Question, Lookup]
     cone: Cone
     cutouts: Lookup
+    tns: Lookup
+    solar_system: Lookup
     time: str
     object: str
     alert: str
@@ -72,5 +76,4 @@ class Lookups:
     first: tuple[str, ...] = ()
     limits: Mapping[str, str] = field(default_factory=dict)
     tag: str = "d:tag"
-    tns: str = ""
-    solar_system: str = ""
+    folder: str = "d:hdfs_path"

@@ -45,11 +45,13 @@ class Table:
     key : tuple of str
         Expressions, joined by ``_`` to the row key.
     columns : mapping
-        ``family:name`` to an expression, or ``family:*`` to all fields of a struct (``candidate.*``); a name that is there already is not
-        taken again, and a field that no alert has is left out. The first column is never null and says whose row is there: the alert's
-        id or, with `each`, what the entry belongs to.
+        ``family:name`` to an expression, or ``family:*`` to all fields of a struct (``candidate.*``), with a blank after it for a second
+        struct; a name that is there already is not taken again, and a field that no version of the alerts has is left out. The first
+        column is never null and says whose row is there: the alert's id or, with `each`, what the entry belongs to.
     where : str, optional
         Condition that selects the rows; all of them without.
+    needs : tuple of str
+        Columns without which the table has no rows: some versions of the alerts lack them.
     each : str, optional
         Expression of an array of records, such as the history: a row for each, which is `entry` in key, columns and condition. A row that
         is there already stays: alert after alert tells the same of the past.
@@ -66,6 +68,7 @@ class Table:
     key: tuple[str, ...]
     columns: Mapping[str, str]
     where: str | None = None
+    needs: tuple[str, ...] = ()
     each: str | None = None
     last: bool = False
     streamed: bool = True

@@ -9,12 +9,14 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import DataType, StructType
 
-from fink_broker.surveys import FinkColumn, Survey, Table
+from fink_broker.surveys import FinkColumn, Survey, Table, healpix
 from fink_broker.surveys.table import ENTRY
 
 ROW_KEY = "rowkey"
 # The version of a cell: the same when a batch is replayed, later when an alert is processed anew.
 PROCESSED = "brokerEndProcessTimestamp"
+
+_NSIDE = 128
 
 # Spark's names of the types that HBase's Bytes knows, as the schema row of a table gives them; all others are text.
 _KINDS = {"integer", "long", "float", "double", "string", "boolean"}
@@ -41,7 +43,7 @@ class Layout:
         Column of the versions of its cells.
     cells : tuple
         ``family:name`` and the column, or field of each row, that has its values.
-    each, unique : bool
+    each, last, unique : bool
         As in `Table`.
     """
 
@@ -50,6 +52,7 @@ class Layout:
     version: str
     cells: tuple[tuple[bytes, str], ...]
     each: bool
+    last: bool
     unique: bool
 
 
@@ -79,6 +82,11 @@ def rows(alerts: DataFrame, table: Table, survey: Survey, archive: str = "") -> 
     return prepared.select(F.expr(_key(table)).alias(ROW_KEY), *columns)
 
 
+def filled(survey: Survey, alerts: DataFrame) -> list[Table]:
+    """The tables that these alerts have rows in."""
+    return [table for table in survey.tables if table.streamed and all(name in alerts.columns for name in table.needs)]
+
+
 def kinds(table_rows: DataFrame) -> dict[str, str]:
     """Type of each column, as the schema row names it: integer, long, float, double, string or boolean."""
     return {field.name: _kind(field.dataType) for field in table_rows.schema if field.name != ROW_KEY}
@@ -90,8 +98,8 @@ def puts(alerts: DataFrame, survey: Survey, tables: Iterable[Table], archive: st
     Returns
     -------
     DataFrame
-        A row an alert: `object`, `id`, `time` (Julian date), `processed` (ms) and `last` (ms), the versions of cells, `versions` (of broker
-        and science, joined by ``_``), and what the layouts name; what HBase keeps as text is text here.
+        A row an alert: `pixel` (HEALPix, half a degree wide), `id`, `time` (Julian date), `processed` and `last` (ms; versions of cells),
+        `versions` (of broker and science, joined by ``_``), and what the layouts name; what HBase keeps as text is text here.
     list of Layout
         One a table.
     """
@@ -109,10 +117,10 @@ def puts(alerts: DataFrame, survey: Survey, tables: Iterable[Table], archive: st
             fields = _texts(_of_entries(prepared, table), _columns(table, _of_entries(prepared, table)))
             cells = [(name.encode(), name) for name in fields]
             columns[key] = F.expr(_entries(table, fields))
-        layouts.append(Layout(table.name, key, version, tuple(cells), table.each is not None, table.unique))
+        layouts.append(Layout(table.name, key, version, tuple(cells), table.each is not None, table.last, table.unique))
     columns |= {name: F.expr(sql) for name, sql in _texts(prepared, {name: sql for sql, name in values.items()}).items()}
     put = prepared.select(
-        F.expr(survey.object_id).cast("string").alias("object"),
+        F.expr(healpix.ring(_NSIDE, *survey.position)).alias("pixel"),
         F.expr(survey.alert_id).alias("id"),
         F.expr(survey.time).alias("time"),
         F.unix_millis(PROCESSED).alias("processed"),
@@ -151,14 +159,23 @@ def _columns(table: Table, alerts: DataFrame) -> dict[str, str]:
     expressions: dict[str, str] = {}
     for column, expression in table.columns.items():
         family, _, name = column.partition(":")
-        if name != "*":
-            expressions.setdefault(column, expression)
+        if name.strip() != "*":
+            if _is_there(alerts.schema, expression):
+                expressions.setdefault(column, expression)
             continue
         struct = expression.removesuffix(".*")
         for field in alerts.select(expression).columns:
             # As definitions write it: what is written alike goes to Python once.
             expressions.setdefault(f"{family}:{field}", f"{struct}.{field if field.isidentifier() else f'`{field}`'}")
     return expressions
+
+
+def _is_there(schema: DataType, path: str) -> bool:
+    """Whether a dotted name is among the columns; what is no name but an expression must be."""
+    first, _, rest = path.partition(".")
+    if not all(part.isidentifier() for part in path.split(".")) or not isinstance(schema, StructType):
+        return True
+    return first in schema.names and (not rest or _is_there(schema[first].dataType, rest))
 
 
 def _kind(data_type: DataType) -> str:

@@ -227,8 +227,8 @@ def test_an_unknown_service_and_a_wrong_file_are_one_line(home: Home):
 
 def test_a_survey_that_a_service_is_not_for_is_said_before_anybody_is_waited_for(tmp_path: Path):
     settings = Settings(home=tmp_path, survey="rubin")
-    with pytest.raises(ConfigError, match="rubin has no HBase tables yet: start the other services without archive"):
-        runner.run(registry.find(["archive"], settings), settings, RunOptions())
+    with pytest.raises(ConfigError, match="rubin has no topics for counterparts of other observatories' notices"):
+        runner.run(registry.find(["multimessenger"], settings), settings, RunOptions())
     assert list(tmp_path.iterdir()) == []
 
 

@@ -108,6 +108,6 @@ def test_real_alerts_pass_in_the_night_that_their_visit_names(shared: Path, spar
     assert len(nights) == (0 if packets in ("lsst_confluent", "lsst_7.4_confluent_derived") else len(rows))
 
 
-def test_it_has_no_tables_and_no_cuts_yet() -> None:
-    assert (RUBIN.form, RUBIN.cuts, RUBIN.tables, RUBIN.fink_columns) == ("confluent", {}, (), {})
+def test_it_has_no_cuts() -> None:
+    assert (RUBIN.form, RUBIN.cuts, RUBIN.fink_columns) == ("confluent", {}, {})
     assert not RUBIN.schemas.exists()

@@ -1,4 +1,4 @@
-"""The Vera C. Rubin Observatory's survey (LSST): alerts of versions 7 to 11; it has no HBase tables yet.
+"""The Vera C. Rubin Observatory's survey (LSST): alerts of versions 7 to 11.
 
 Its schemas are not part of this project, because those that are published are under the GPL: they come from Rubin's registry, or from a
 folder such as that of the package lsst-alert-packet.
@@ -8,6 +8,9 @@ from pathlib import Path
 
 from fink_broker.surveys import Survey
 from fink_broker.surveys.facts import Facts
+from fink_broker.surveys.rubin.lookups import LOOKUPS
+from fink_broker.surveys.rubin.statistics import STATISTICS
+from fink_broker.surveys.rubin.tables import FIRST, TABLES, TAG
 
 # Exposures are timed in TAI, which has been this far ahead of UTC (s) since 2017-01-01 (IERS Bulletin C): no leap second has come since.
 _TAI_UTC = 37
@@ -57,15 +60,18 @@ SURVEY = Survey(
         **{f"{name} is not a FITS file": f"coalesce(startswith({name}, cast('SIMPLE  =' as binary)), true)" for name in _CUTOUTS},
     },
     quality={},
+    statistics=STATISTICS,
     current="diaSource",
     history="prvDiaSources",
     cutouts=_CUTOUTS,
     aliases={
         "is_sso": "coalesce(diaSource.ssObjectId, 0) > 0",
-        # diaObject.firstDiaSourceMjdTai is not filled yet.
-        "firstDiaSourceMjdTaiFink": "coalesce(array_min(prvDiaSources.midpointMjdTai), diaSource.midpointMjdTai)",
+        "firstDiaSourceMjdTaiFink": FIRST,
         **{name: f"cast(null as {kind})" for name, kind in _UNKNOWN.items()},
     },
+    tables=TABLES,
+    tag=TAG,
+    lookups=LOOKUPS,
     schema_version="lsst_schema_version",
     histories=("prvDiaSources", "prvDiaForcedSources"),
     facts=Facts(

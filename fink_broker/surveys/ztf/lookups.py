@@ -12,6 +12,8 @@ LOOKUPS = Lookups(
     },
     cone=Cone("ztf.pixel128", 128),
     cutouts=Lookup("ztf.cutouts"),
+    tns=Lookup("ztf.tns_resolver", timed=False),
+    solar_system=Lookup("ztf.sso_resolver", "{}".format, timed=False),
     time="i:jd",
     object="i:objectId",
     alert="i:candid",
@@ -19,6 +21,4 @@ LOOKUPS = Lookups(
     first=("i:objectId", "i:candid", "i:jd", "i:fid", "i:magpsf", "i:sigmapsf", "i:ra", "i:dec", "d:classification", "d:cdsxmatch"),
     # As Fink's API tags them.
     limits={"upperlim": "ztf.upper", "badquality": "ztf.uppervalid"},
-    tns="ztf.tns_resolver",
-    solar_system="ztf.sso_resolver",
 )
