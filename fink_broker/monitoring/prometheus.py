@@ -6,7 +6,7 @@ for it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import psutil
@@ -17,6 +17,7 @@ from prometheus_client.registry import Collector
 from fink_broker.infra.processes import tree_usage
 
 Service = Mapping[str, Any]
+Pairs = Iterable[tuple[Sequence[str], float | None]]  # values of labels, and what is told of them
 
 # Of a service's own value: name of the metric, what it says, key of the state; and of what is told by something: the label too.
 _COUNTERS = (
@@ -59,21 +60,25 @@ class _State(Collector):
         yield GaugeMetricFamily("fink_sums_meet", "1 if what came out is what went in", value=all(one["ok"] for one in services.values()))
         yield GaugeMetricFamily("fink_disk_free_bytes", "Left on the disk of the home", value=self._state["disk_free_gb"] * 1e9)
         for name, says, key in _GAUGES:
-            yield _of_each(GaugeMetricFamily, name, says, {(one,): service.get(key) for one, service in services.items()}, ["service"])
+            yield _of_each(
+                GaugeMetricFamily, name, says, {(one,): service.get(key) for one, service in services.items()}.items(), ["service"]
+            )
         for name, says, key in _COUNTERS:
-            yield _of_each(CounterMetricFamily, name, says, {(one,): service.get(key) for one, service in services.items()}, ["service"])
+            yield _of_each(
+                CounterMetricFamily, name, says, {(one,): service.get(key) for one, service in services.items()}.items(), ["service"]
+            )
         for name, says, key, label in _COUNTERS_BY:
             values = {(one, what): number for one, service in services.items() for what, number in service.get(key, {}).items()}
-            yield _of_each(CounterMetricFamily, name, says, values, ["service", label])
+            yield _of_each(CounterMetricFamily, name, says, values.items(), ["service", label])
         yield from _states(services)
         yield from _spans(services)
         yield from _costs(services)
         yield from _processes(services)
 
 
-def _of_each(kind: type, name: str, says: str, values: Mapping[tuple[str, ...], float | None], labels: list[str]) -> Metric:
+def _of_each(kind: type[CounterMetricFamily | GaugeMetricFamily], name: str, says: str, values: Pairs, labels: list[str]) -> Metric:
     family = kind(f"fink_{name}", says, labels=labels)
-    for of, value in values.items():
+    for of, value in values:
         if value is not None:
             family.add_metric(list(of), value)
     return family
@@ -82,10 +87,10 @@ def _of_each(kind: type, name: str, says: str, values: Mapping[tuple[str, ...], 
 def _states(services: Mapping[str, Service]) -> Iterator[Metric]:
     up = {(name,): float(service["state"] == "running") for name, service in services.items()}
     failed = {(name,): float(service["state"] == "failed") for name, service in services.items()}
-    yield _of_each(GaugeMetricFamily, "service_up", "1 if the service runs", up, ["service"])
-    yield _of_each(GaugeMetricFamily, "service_failed", "1 if it has ended otherwise than it was asked to", failed, ["service"])
+    yield _of_each(GaugeMetricFamily, "service_up", "1 if the service runs", up.items(), ["service"])
+    yield _of_each(GaugeMetricFamily, "service_failed", "1 if it has ended otherwise than it was asked to", failed.items(), ["service"])
     held = {(topic,): one["lag"] for service in services.values() for topic, one in service.get("held", {}).items()}
-    yield _of_each(GaugeMetricFamily, "topic_held_alerts", "Alerts that wait for a topic that cannot be written", held, ["topic"])
+    yield _of_each(GaugeMetricFamily, "topic_held_alerts", "Alerts that wait for a topic that cannot be written", held.items(), ["topic"])
 
 
 def _spans(services: Mapping[str, Service]) -> Iterator[Metric]:
@@ -96,19 +101,19 @@ def _spans(services: Mapping[str, Service]) -> Iterator[Metric]:
         for key, quantile in (("p50", "0.5"), ("p99", "0.99"))
     }
     says = "How long the alerts of the newest batch took to its output, by stage"
-    yield _of_each(GaugeMetricFamily, "latency_seconds", says, spans, ["service", "stage", "quantile"])
+    yield _of_each(GaugeMetricFamily, "latency_seconds", says, spans.items(), ["service", "stage", "quantile"])
 
 
 def _costs(services: Mapping[str, Service]) -> Iterator[Metric]:
     modules = {(name,): ms / 1e3 for service in services.values() for name, ms in service.get("cpu_ms", {}).items()}
-    yield _of_each(GaugeMetricFamily, "module_cpu_seconds", "CPU seconds an alert of a science module, lately", modules, ["module"])
+    yield _of_each(GaugeMetricFamily, "module_cpu_seconds", "CPU seconds an alert of a science module, lately", modules.items(), ["module"])
     filters = {name: one for service in services.values() for name, one in service.get("filters", {}).items()}
     spent = {(name,): one["cpu_ms"] / 1e3 for name, one in filters.items() if "cpu_ms" in one}
     failures = {(name,): one["failures"] for name, one in filters.items() if "failures" in one}
     off = {(name,): float(one["off"] is not None) for name, one in filters.items()}
-    yield _of_each(GaugeMetricFamily, "filter_cpu_seconds", "CPU seconds an alert of a filter", spent, ["filter"])
-    yield _of_each(CounterMetricFamily, "filter_failures", "Alerts that a filter had no answer for", failures, ["filter"])
-    yield _of_each(GaugeMetricFamily, "filter_off", "1 if the filter was switched off", off, ["filter"])
+    yield _of_each(GaugeMetricFamily, "filter_cpu_seconds", "CPU seconds an alert of a filter", spent.items(), ["filter"])
+    yield _of_each(CounterMetricFamily, "filter_failures", "Alerts that a filter had no answer for", failures.items(), ["filter"])
+    yield _of_each(GaugeMetricFamily, "filter_off", "1 if the filter was switched off", off.items(), ["filter"])
 
 
 def _processes(services: Mapping[str, Service]) -> Iterator[Metric]:
@@ -121,5 +126,5 @@ def _processes(services: Mapping[str, Service]) -> Iterator[Metric]:
         if usage is not None:
             memory[name,], cpu[name,] = usage.rss, usage.cpu_s
     says = "of the service's processes, Java's and Python's; services that share an application show the same"
-    yield _of_each(GaugeMetricFamily, "memory_bytes", f"Resident memory {says}", memory, ["service"])
-    yield _of_each(CounterMetricFamily, "cpu_seconds", f"CPU seconds {says}", cpu, ["service"])
+    yield _of_each(GaugeMetricFamily, "memory_bytes", f"Resident memory {says}", memory.items(), ["service"])
+    yield _of_each(CounterMetricFamily, "cpu_seconds", f"CPU seconds {says}", cpu.items(), ["service"])

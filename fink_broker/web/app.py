@@ -120,7 +120,7 @@ def _shown(page: Callable[..., HTMLResponse], name: str) -> Callable[[Request], 
 @lru_cache(maxsize=1)
 def _plotly() -> str:
     """Plotly's JavaScript, out of its Python package: nothing is fetched from elsewhere."""
-    from plotly.offline import get_plotlyjs
+    from plotly.offline import get_plotlyjs  # type: ignore[import-untyped]
 
     text: str = get_plotlyjs()
     return text

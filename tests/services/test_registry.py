@@ -51,7 +51,7 @@ def test_services_of_ones_own_come_last():
 @pytest.mark.parametrize(
     ("name", "hint"),
     [
-        ("archiv", "did you mean 'archive'? known: kafka, hbase, registry, simulator, "),
+        ("archiv", "did you mean 'archive'? known: kafka, hbase, registry, dashboard, simulator, "),
         ("countr", "did you mean 'counter'?"),
         ("zzz", "'zzz'; known: kafka"),
     ],
