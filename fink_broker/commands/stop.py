@@ -34,7 +34,8 @@ def main(argv: list[str] | None = None) -> int:
     known = registry.known(settings)
     servers = {name for name, entry in known.items() if entry.kind == "server"}
     running = {one.name: one for one in processes.all_running(settings) if one.part_of is None}
-    chosen = _chosen(arguments.names, set(known), servers, running)
+    names = [registry.ALIASES.get(name, name) for name in arguments.names]
+    chosen = _chosen(names, set(known), servers, running)
     if not chosen:
         _say("nothing to stop")
     _stop(settings, running, [name for name in chosen if name not in servers])

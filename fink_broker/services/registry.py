@@ -77,7 +77,8 @@ BUILTIN = (
 )
 
 
-_ALIASES = {"ui": "dashboard"}
+# Other names on the command line.
+ALIASES = {"ui": "dashboard"}
 
 
 def known(settings: Settings) -> dict[str, ServiceEntry]:
@@ -98,7 +99,7 @@ def find(names: Sequence[str], settings: Settings) -> list[ServiceEntry]:
         A name is unknown.
     """
     entries = known(settings)
-    names = [_ALIASES.get(name, name) for name in names]
+    names = [ALIASES.get(name, name) for name in names]
     for name in names:
         if name not in entries:
             near = difflib.get_close_matches(name, entries, n=1)
