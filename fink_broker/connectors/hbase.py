@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from itertools import groupby
+from operator import itemgetter
 from types import TracebackType
 from typing import NamedTuple, TypeVar
 
@@ -166,6 +168,18 @@ class Client:
                 self._ask(partial(_write, name=self._full(table), rows=some, keep=keep, shared=shared, collisions=collisions))
         return collisions
 
+    def forget(self, table: str, rows: Iterable[tuple[bytes, int]], families: Sequence[str]) -> None:
+        """Delete the cells of rows, given with the newest version that goes, in some families."""
+
+        def ask(connection: happybase.Connection) -> None:
+            for version, some in groupby(sorted(rows, key=itemgetter(1)), itemgetter(1)):
+                with connection.table(self._full(table)).batch(timestamp=version, transaction=True) as batch:
+                    for key, _ in some:
+                        batch.delete(key, [family.encode() for family in families])
+
+        rows = list(rows)
+        self._ask(ask)
+
     def row(self, table: str, key: bytes) -> dict[bytes, bytes]:
         """Cells of a row, empty if there is none."""
         cells: dict[bytes, bytes] = self._ask(lambda connection: connection.table(self._full(table)).row(key))
@@ -243,7 +257,9 @@ def _no_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _write(connection: happybase.Connection, name: str, rows: Sequence[Row], keep: bool, shared: bool, collisions: set[Collision]) -> None:
+def _write(
+    connection: happybase.Connection, *, name: str, rows: Sequence[Row], keep: bool, shared: bool, collisions: set[Collision]
+) -> None:
     table = connection.table(name)
     marker = next(iter(rows[0].cells))
     there = {key: cells[marker] for key, cells in table.rows([row.key for row in rows], [marker], include_timestamp=True)}

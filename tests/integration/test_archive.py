@@ -16,8 +16,9 @@ from fink_broker import surveys
 from fink_broker.config import Settings
 from fink_broker.config.sections import Distribution, HBase, Raw2science, Wait
 from fink_broker.connectors import parquet
+from fink_broker.connectors.archive import folder
 from fink_broker.connectors.hbase import Client, Place, Row, wait_for
-from fink_broker.errors import ServerUnavailable
+from fink_broker.errors import ServerUnavailable, UsageError
 from fink_broker.infra import hbase
 from fink_broker.services import archive
 from fink_broker.services.context import Context, RunOptions
@@ -29,6 +30,7 @@ pytestmark = pytest.mark.integration
 
 ZTF = surveys.get("ztf")
 # HBase takes half a second to make a table: most tests need two.
+NAMES = ("ztf", "ztf.class", "ztf.tracklet")
 SMALL = replace(ZTF, tables=ZTF.tables[:2])
 PROCESSED = datetime(2026, 3, 22, 4, 42, 6, 87623, tzinfo=UTC)
 FORMATS = {"integer": ">i", "long": ">q", "float": ">f", "double": ">d"}
@@ -246,6 +248,34 @@ def test_the_last_alert_of_an_object_has_the_row_they_share(spark, context, clie
     assert struct.unpack(">q", cells[b"i:candid"])[0] == last["candid"]
     assert b"i:drb" not in cells
     assert (written.alerts, written.rows["ztf"], written.rows["ztf.pixel128"], written.collisions) == (4, 4, 1, [])
+
+
+def test_a_night_is_written_again_with_what_its_merge_has_found(spark, context, client):
+    context = replace(context, survey=replace(ZTF, tables=tuple(table for table in ZTF.tables if table.name in NAMES)))
+    alerts = science(spark).limit(20)
+    put(alerts, context)
+    archived = alerts.drop("night").withColumn("tracklet", F.expr("if(candid % 2 = 0, 'TRCK_20260322_044206_00', '')"))
+    archived.write.parquet(str(folder(context.settings, "science", "20260322")))
+    written = archive.rebuild(context, "20260322", ["ztf.class", "ztf.tracklet"])
+    assert set(written.rows) == {"ztf.class", "ztf.tracklet"}
+    assert written.rows["ztf.tracklet"] > 0
+    assert archive.rebuild(context, "20260322").alerts == 20
+    # No row of the class that an alert was taken for before.
+    assert_tables_hold(client, archived.withColumn("night", F.lit("20260322")), context.survey, context.settings.archive_folder / "science")
+    with pytest.raises(UsageError, match="there are no science alerts of these nights; there are: 20260322 to 20260322"):
+        archive.rebuild(context, "20260323")
+
+
+def test_two_alerts_with_one_key_are_told_and_the_same_one_stays_whatever_comes_first(spark, context, client):
+    one = science(spark).limit(1)
+    twin = one.withColumns({"candid": F.expr("candid + 1"), "gcvs": F.lit(None).cast("string")})
+    ids = [row["candid"] for row in (one.first(), twin.first())]
+    assert put(one, context).collisions == []
+    told = put(twin, context).collisions
+    assert [line.rpartition(": ")[2] for line in told] == [f"{ids[0]} and {ids[1]}"]
+    assert put(twin.union(one), context).collisions == told
+    [(_, cells)] = [row for row in client.scan("ztf") if not row[0].startswith(b"schema_")]
+    assert struct.unpack(">q", cells[b"i:candid"])[0] == ids[1]
 
 
 def test_own_modules_have_a_column_too(spark, context, client, tmp_path):
