@@ -35,12 +35,12 @@ def main(argv: Sequence[str]) -> int:
     survey = surveys.get(settings.survey)
     nights = past.nights(settings, arguments.night or arguments.first, arguments.night or arguments.until)
     archive.place(settings)
+    if arguments.tables:
+        _check(arguments.tables, [table.name for table in archive.definition(settings, survey).tables if table.streamed])
     spark = session(settings, "archive of past nights")
     written = {}
     try:
         context = Context(spark, settings, survey)
-        if arguments.tables:
-            _check(arguments.tables, [table.name for table in archive.definition(context).tables if table.streamed])
         for night in nights:
             written[night] = archive.rebuild(context, night, arguments.tables)
             if not arguments.json:

@@ -22,7 +22,7 @@ from fink_broker.errors import ServerUnavailable
 from fink_broker.filters import registry
 from fink_broker.infra import hbase
 from fink_broker.science.registry import active
-from fink_broker.services import past, raw2science
+from fink_broker.services import past, raw2science, tables
 from fink_broker.services.context import Context, trigger
 from fink_broker.services.writer import OUTCOME, writer
 from fink_broker.surveys import FinkColumn, Survey, Table
@@ -117,12 +117,12 @@ def build(
     ServerUnavailable
         HBase did not answer in time.
     """
-    survey = definition(context)
+    survey = definition(context.settings, context.survey)
     folder = str(context.settings.archive_folder / "science")
     with Client(target) as client:
-        client.create({table.name: table.families for table in survey.tables})
-    tables = [table for table in filled(survey, alerts) if only is None or table.name in only]
-    prepared, layouts = puts(alerts, survey, tables, folder)
+        tables.make(context.settings, survey.tables, client)
+    chosen = [table for table in filled(survey, alerts) if only is None or table.name in only]
+    prepared, layouts = puts(alerts, survey, chosen, folder)
     types = {layout.table: layout.kinds for layout in layouts}
     write = writer(target, layouts)
     partitions = context.settings.spark.shuffle_partitions
@@ -161,7 +161,7 @@ def rebuild(context: Context, night: str, only: Collection[str] | None = None) -
     ServerUnavailable
         HBase did not answer in time.
     """
-    target, survey = place(context.settings), definition(context)
+    target, survey = place(context.settings), definition(context.settings, context.survey)
     alerts = past.alerts(context.spark, context.settings, survey, night, night).withColumn("night", F.lit(night))
     prepared, write = build(alerts, context, target, only)
     written = write(prepared, -1)
@@ -183,21 +183,20 @@ def _stale(alerts: DataFrame, table: Table, survey: Survey) -> list[tuple[bytes,
     return [(row[0].encode(), row[1]) for row in gone.collect()]
 
 
-def definition(context: Context) -> Survey:
+def definition(settings: Settings, survey: Survey) -> Survey:
     """The survey with what the configuration adds: columns of the user's own modules, and tables of what filters have chosen."""
-    survey = context.survey
     columns = dict(survey.fink_columns)
     nested = {column.source.partition(".")[0] for column in columns.values() if column.source}
-    for module in active(context.settings, survey):
+    for module in active(settings, survey):
         for name, kind in module.outputs.items():
             if name not in nested:
                 columns.setdefault(name, FinkColumn(kind))
-    tables = list(survey.tables)
+    more: list[Table] = []
     if survey.tag is not None:
         # Of filters that are functions, distribution alone knows what they have chosen.
-        chosen = [one for one in registry.active(context.settings, survey) if one.sql is not None and not one.uses]
-        tables += [replace(survey.tag, name=survey.tag.name.format(one.name), where=one.sql) for one in chosen]
-    return replace(survey, fink_columns=columns, tables=tuple(tables))
+        chosen = [one for one in registry.active(settings, survey) if one.sql is not None and not one.uses]
+        more = [replace(survey.tag, name=survey.tag.name.format(one.name), where=one.sql) for one in chosen]
+    return replace(survey, fink_columns=columns, tables=(*survey.tables, *more))
 
 
 def _write_schema_rows(target: Place, version: str, types: Mapping[str, Mapping[str, str]]) -> None:

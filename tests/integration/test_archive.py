@@ -18,9 +18,9 @@ from fink_broker.config.sections import Distribution, HBase, Raw2science, Wait
 from fink_broker.connectors import parquet
 from fink_broker.connectors.archive import folder
 from fink_broker.connectors.hbase import Client, Place, Row, wait_for
-from fink_broker.errors import ServerUnavailable, UsageError
+from fink_broker.errors import ConfigError, ServerUnavailable, UsageError
 from fink_broker.infra import hbase
-from fink_broker.services import archive
+from fink_broker.services import archive, tables
 from fink_broker.services.context import Context, RunOptions
 from fink_broker.services.writer import OUTCOME, writer
 from fink_broker.surveys import Survey
@@ -164,7 +164,7 @@ def test_every_table_of_rubin_has_its_rows(spark, context, client, shared):
     settings = context.settings.model_copy(update={"survey": "rubin", "distribution": filters, "raw2science": Raw2science(modules=[])})
     rubin_context = Context(spark, settings, rubin)
     written = put(alerts.coalesce(1), rubin_context)
-    defined = archive.definition(rubin_context)
+    defined = archive.definition(settings, rubin)
     assert {table.name for table in defined.tables} - {table.name for table in rubin.tables} == {
         "rubin.tag_bright",
         "rubin.tag_solar_system",
@@ -325,3 +325,24 @@ def test_who_is_not_there_is_waited_for_and_then_named(settings, spark, context,
     with pytest.raises(ServerUnavailable, match=r"within 20 s: is it running\?"):
         archive.recover(context, error.value)
     assert archive.recover(context, ValueError("something else")) is None
+
+
+def test_new_tables_are_divided_where_their_keys_divide_evenly(client, context, settings):
+    divided = context.settings.hbase.model_copy(update={"regions": 3})
+    here = context.settings.model_copy(update={"hbase": divided})
+    with pytest.raises(ConfigError, match=r"set \[hbase\] site to the folder of the cluster's hbase-site.xml"):
+        tables.make(here, SMALL.tables, client)
+    here = context.settings.model_copy(update={"hbase": divided.model_copy(update={"site": hbase.folder(settings) / "conf"})})
+    assert tables.make(here, SMALL.tables, client) == ["ztf", "ztf.pixel128"]
+    assert tables.make(here, SMALL.tables, client) == []
+    for table in SMALL.tables:
+        regions = client._ask(lambda connection, name=client._full(table.name): connection.table(name).regions())
+        assert [region["start_key"].decode() for region in regions] == ["", *table.splits(3)]
+        families = client._ask(lambda connection, name=client._full(table.name): connection.table(name).families())
+        assert set(families) == {b"i", b"d", b"a"}
+        assert {(family["compression"], family["bloom_filter_type"]) for family in families.values()} == {(b"GZ", b"ROW")}
+
+
+def test_a_compression_that_hbase_cannot_load_is_said(client):
+    with pytest.raises(ConfigError, match="this HBase cannot load the compression snappy"):
+        client.create({"one": ("i",)}, "snappy")
