@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import happybase
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -336,9 +337,13 @@ def test_new_tables_are_divided_where_their_keys_divide_evenly(client, context, 
     assert tables.make(here, SMALL.tables, client) == ["ztf", "ztf.pixel128"]
     assert tables.make(here, SMALL.tables, client) == []
     for table in SMALL.tables:
-        regions = client._ask(lambda connection, name=client._full(table.name): connection.table(name).regions())
+
+        def made(connection: happybase.Connection, name: str = table.name) -> tuple[list, dict]:
+            there = connection.table(client._full(name))
+            return there.regions(), there.families()
+
+        regions, families = client._ask(made)
         assert [region["start_key"].decode() for region in regions] == ["", *table.splits(3)]
-        families = client._ask(lambda connection, name=client._full(table.name): connection.table(name).families())
         assert set(families) == {b"i", b"d", b"a"}
         assert {(family["compression"], family["bloom_filter_type"]) for family in families.values()} == {(b"GZ", b"ROW")}
 

@@ -1,8 +1,7 @@
-"""The archive service is killed in mid-batch, and so is the Thrift server: every cell of every table is there once, as the alerts have it."""
+"""The archive service is killed in mid-batch, and so is the Thrift server: every cell is there once, as the alerts have it."""
 
 import os
 import random
-import signal
 import subprocess
 import sys
 import time
@@ -17,7 +16,7 @@ from fink_broker import config, surveys
 from fink_broker.config import CHECKOUT
 from fink_broker.config.sections import HBase
 from fink_broker.connectors.hbase import Client
-from fink_broker.infra import hbase, processes
+from fink_broker.infra import hbase, ports, processes
 from fink_broker.services import archive
 from tests.integration.conftest import kill_tree
 from tests.integration.test_archive import assert_tables_hold, science, sink
@@ -77,7 +76,8 @@ def test_killed_in_mid_batch_every_cell_is_there_once(spark, settings, hbase_ser
         wait(lambda: rows_there() >= moments[1], service)
         thrift = processes.find(settings, hbase.THRIFT)
         assert thrift is not None
-        os.kill(thrift.pid, signal.SIGKILL)
+        kill_tree(thrift.pid)
+        wait(lambda: ports.is_free(port), service)
         hbase.start(settings.model_copy(update={"hbase": HBase(port=port)}))
         out, _ = service.communicate(timeout=120)
         assert service.returncode == 0, out
