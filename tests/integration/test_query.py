@@ -248,9 +248,13 @@ def test_names_of_others(tables, tmp_path, object_id):
         f'"1","SN","2019abc","1.5","-2.5","SN Ia","{object_id}, ATLAS19xyz"\n"2","AT","2019abcd","3","4","",""\n',
         encoding="utf-8",
     )
-    for _ in range(2):
-        assert names.add_tns(tables, listed) == 3
-    for name in ("SN 2019abc", "sn2019abc", "2019ABC"):
+    classified = listed.read_text(encoding="utf-8")
+    listed.write_text(classified.replace('"SN"', '"AT"'), encoding="utf-8")
+    assert names.add_tns(tables, listed) == 3
+    assert {row["d:fullname"] for row in query.resolve(tables, "SN 2019abc").to_pylist()} == {"AT 2019abc"}
+    listed.write_text(classified, encoding="utf-8")
+    assert names.add_tns(tables, listed) == 3
+    for name in ("SN 2019abc", "sn2019abc", "2019ABC", "AT 2019abc"):
         found = query.resolve(tables, name).to_pylist()
         assert [(row["d:fullname"], row["d:internalname"], row["d:type"]) for row in found] == [
             ("SN 2019abc", "ATLAS19xyz", "SN Ia"),
@@ -369,6 +373,14 @@ def test_the_command_line(tables, conf, object_id, tmp_path, capsys):
     picture = tmp_path / "cutout.png"
     assert cutout_command.main([object_id, "--candid", str(tables_first(tables, object_id)), "-o", str(picture), "-c", conf]) == 0
     assert picture.read_bytes().startswith(b"\x89PNG")
+    for none in (
+        ["sso", "1"],
+        ["tracklet", "TRCK_1"],
+        ["statistics", "1999"],
+        ["resolve", "nobody"],
+        ["latest", "x", "--since", "2026-03-22"],
+    ):
+        assert ask(*none) == ("", "fink: nothing found\n")
     for wrong, says in (
         ([], r"fink query object \| latest"),
         (["cone", "1", "2", "3x"], "'3x' is no angle"),
