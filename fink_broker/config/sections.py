@@ -226,8 +226,22 @@ class Archive(Section):
 
     trigger_seconds: Seconds = 5.0
     max_files_per_trigger: Count = 100
-    file_mb: Count = 128
+    file_mb: Count = 256
     retention_days: Count = 14
+
+
+class Aggregation(Section):
+    """Counts by night.
+
+    Attributes
+    ----------
+    filters : bool
+        Whether alerts are counted by filter too: each filter is evaluated for it once more.
+    """
+
+    trigger_seconds: Seconds = 30.0
+    max_files_per_trigger: Count = 100
+    filters: bool = True
 
 
 class Simulator(Section):

@@ -11,6 +11,7 @@ from fink_broker.config.outlets import Outlet
 from fink_broker.config.own import OwnService, Plugin, Science
 from fink_broker.config.positions import Notices, Region, SkyMap, Watchlist
 from fink_broker.config.sections import (
+    Aggregation,
     Archive,
     Audience,
     Distribution,
@@ -53,6 +54,7 @@ class Settings(Section):
     raw2science: Raw2science = Raw2science()
     distribution: Distribution = Distribution()
     archive: Archive = Archive()
+    aggregation: Aggregation = Aggregation()
     mirror: Mirror = Mirror()
     notices: Notices = Notices()
     simulator: Simulator = Simulator()
@@ -135,6 +137,11 @@ class Settings(Section):
     def archive_folder(self) -> Path:
         """Folder of the nightly Parquet archive."""
         return self.root / "data" / "archive"
+
+    @property
+    def statistics(self) -> Path:
+        """Folder of what was counted of each night, a file a night."""
+        return self.root / "data" / "metrics" / "nights"
 
     @property
     def positions(self) -> Path:

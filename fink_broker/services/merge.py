@@ -7,8 +7,6 @@ that came late are in it too, and a merge can be run as often as one likes.
 from __future__ import annotations
 
 import logging
-import math
-import shutil
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,28 +16,14 @@ from pyspark.sql import functions as F
 
 from fink_broker.config import Settings
 from fink_broker.connectors import archive
-from fink_broker.connectors.parquet import STAMP, File, committed
+from fink_broker.connectors.parquet import File, committed
 from fink_broker.errors import SumsDoNotMeet, UsageError
 from fink_broker.science import tracklets
+from fink_broker.services import generation
 from fink_broker.surveys import Survey
+from fink_broker.transforms.archived import archived
 
 KINDS = ("raw", "science")
-
-# Columns that stay inside the broker.
-_INTERNAL = (
-    "status",
-    "night",
-    "reason",
-    "value",
-    "topic",
-    "partition",
-    "offset",
-    "kafkaTimestamp",
-    "record",
-    "science_errors",
-    "science_cost",
-    STAMP,
-)
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +54,8 @@ def merge(spark: SparkSession, settings: Settings, survey: Survey, night: str) -
     SumsDoNotMeet
         What was written is not what was read, or the archive holds more than what there is to merge; it is left as it was.
     """
-    _check(night)
+    check(night)
+    archive.tidy(settings)
     return {kind: _merge(spark, settings, survey, kind, night) for kind in KINDS}
 
 
@@ -88,7 +73,7 @@ def pending(settings: Settings, before: str | None = None) -> list[str]:
             night
             for kind in KINDS
             for night, files in by_night(settings, kind).items()
-            if night < end and not _names(files) <= set(archive.note(archive.folder(settings, kind, night)).files)
+            if night < end and not _names(files) <= set(archive.night(settings, kind, night).note.files)
         }
     )
 
@@ -104,64 +89,39 @@ def by_night(settings: Settings, kind: str) -> dict[str, list[File]]:
 
 def is_merged(settings: Settings, kind: str, night: str, files: Sequence[File]) -> bool:
     """Whether these files are in the archive, and the archive is what their merge has written."""
-    folder = archive.folder(settings, kind, night)
-    note = archive.note(folder)
-    return _names(files) <= set(note.files) and archive.rows(folder.glob("*.parquet")) == note.rows
+    present = archive.night(settings, kind, night)
+    return _names(files) <= set(present.note.files) and archive.rows(present.files) == present.note.rows
 
 
 def _merge(spark: SparkSession, settings: Settings, survey: Survey, kind: str, night: str) -> int:
     target = archive.folder(settings, kind, night)
-    new, old = target.with_name(f".{target.name}.new"), target.with_name(f".{target.name}.old")
-    if old.exists() and not target.exists():
-        old.rename(target)  # an earlier merge ended between the two renames below
-    note, there = archive.note(target), archive.nowhere_else(settings, kind, night)
-    files = by_night(settings, kind).get(night, [])
-    # Of a night that has left the logs, the archive is the only copy: what came since is added to it.
-    late = [file for file in files if not (there and file.path.name in note.files)]
-    if note.rows < there:
-        raise SumsDoNotMeet(f"{target} should hold {there} alerts that are nowhere else, but has {note.rows}: put it back")
+    present, there = archive.night(settings, kind, night), archive.nowhere_else(settings, kind, night)
+    note, files = present.note, by_night(settings, kind).get(night, [])
+    # Of a night that has left the logs the archive is the only copy, and of one processed anew the newer: what came since is added to it.
+    grows = there > 0 or note.reprocessed is not None
+    late = [file for file in files if not (grows and file.path.name in note.files)]
+    if grows and (held := archive.rows(present.files)) < (wanted := max(there, note.rows)):
+        raise SumsDoNotMeet(f"{target} should hold {wanted} alerts that are nowhere else, but has {held}: put it back")
     if not late:
         return note.rows
-    alerts = sum(file.rows for file in late) + (note.rows if there else 0)
+    sources, before = [file.path for file in late], list(present.files) if grows else []
+    alerts = archive.rows([*before, *sources])
     if note.rows > alerts:
         where = settings.raw.parent
         raise SumsDoNotMeet(f"{target} holds {note.rows} alerts, {where} only {alerts}: left as it is; move it away to merge")
-    merged, sources = _archived(_read(spark, [file.path for file in late]), survey, kind), [file.path for file in late]
-    if there:
-        before = sorted(target.glob("*.parquet"))
-        merged, sources = _read(spark, before).unionByName(merged, allowMissingColumns=True), before + sources
-    shutil.rmtree(new, ignore_errors=True)
-    size = sum(file.stat().st_size for file in sources)
-    count = max(1, math.ceil(size / (settings.archive.file_mb * 1_000_000)))
-    merged.coalesce(count).write.option("maxRecordsPerFile", math.ceil(max(alerts, 1) / count)).parquet(str(new))
-    written = archive.rows(new.glob("*.parquet"))
-    if written != alerts:
-        shutil.rmtree(new)
-        raise SumsDoNotMeet(f"of {alerts} {kind} alerts of {night} the merge wrote {written}: {target} is left as it was")
-    archive.Note(sorted(_names(files)), alerts).save(new)
-    shutil.rmtree(old, ignore_errors=True)
-    if target.exists():
-        target.rename(old)
-    new.rename(target)
-    shutil.rmtree(old, ignore_errors=True)
-    log.info("merged %d %s alerts of %s: %d files into %d", alerts, kind, night, len(sources), count)
+    merged = with_tracklets(archived(read(spark, sources), survey), survey, kind)
+    if before:
+        merged = archived(read(spark, before), survey).unionByName(merged, allowMissingColumns=True)
+    names, sources = _names(files), before + sources
+    alerts = generation.write(merged, sources, settings, survey, target, names=names, reprocessed=note.reprocessed)
+    log.info("merged %d %s alerts of %s from %d files", alerts, kind, night, len(sources))
     return alerts
 
 
-def _archived(alerts: DataFrame, survey: Survey, kind: str) -> DataFrame:
-    """The columns of the archive: those of `timed`, and in science `tracklet` where Fink has it."""
-    alerts = timed(alerts, survey)
-    return _with_tracklets(alerts, survey) if kind == "science" and "tracklet" in survey.fink_columns else alerts
-
-
-def timed(alerts: DataFrame, survey: Survey) -> DataFrame:
-    """The alerts without what stays inside the broker, and with `timestamp` (UTC, of the exposure)."""
-    # JD 2440587.5 is 1970-01-01; the difference is exact, and a double holds whole microseconds until the year 2255.
-    micros = F.round((F.expr(survey.time) - F.lit(2440587.5)) * F.lit(86_400e6)).cast("long")
-    return alerts.withColumn("timestamp", F.timestamp_micros(micros)).drop(*_INTERNAL)
-
-
-def _with_tracklets(alerts: DataFrame, survey: Survey) -> DataFrame:
+def with_tracklets(alerts: DataFrame, survey: Survey, kind: str = "science") -> DataFrame:
+    """With the tracks that alerts of a night are on, if they are science alerts and Fink has `tracklet`."""
+    if kind != "science" or "tracklet" not in survey.fink_columns:
+        return alerts
     tracklet = survey.fink_columns["tracklet"]
     alerts, none = alerts.drop("tracklet"), F.lit(tracklet.default).cast(tracklet.type)
     if survey.on_tracks is None:
@@ -183,7 +143,8 @@ def _all(settings: Settings, kind: str) -> list[File]:
     return [file for folder in folders for file in committed(folder)]
 
 
-def _read(spark: SparkSession, files: Sequence[Path]) -> DataFrame:
+def read(spark: SparkSession, files: Sequence[Path]) -> DataFrame:
+    """Alerts of files that may have been written with different columns: all of them."""
     return spark.read.option("mergeSchema", "true").parquet(*[str(file) for file in files])
 
 
@@ -191,7 +152,14 @@ def _names(files: Iterable[File]) -> set[str]:
     return {file.path.name for file in files}
 
 
-def _check(night: str) -> None:
+def check(night: str) -> None:
+    """Whether it is a night.
+
+    Raises
+    ------
+    UsageError
+        It is not.
+    """
     try:
         parsed = datetime.strptime(night, "%Y%m%d").replace(tzinfo=UTC)
     except ValueError as error:

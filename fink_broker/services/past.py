@@ -11,8 +11,9 @@ from pyspark.sql import functions as F
 from fink_broker.config import Settings
 from fink_broker.connectors import archive, parquet
 from fink_broker.errors import SumsDoNotMeet, UsageError
-from fink_broker.services.merge import by_night, timed
+from fink_broker.services.merge import by_night
 from fink_broker.surveys import Survey
+from fink_broker.transforms.archived import archived
 from fink_broker.transforms.science import with_defaults
 from fink_broker.transforms.transfer import PLACE, once
 
@@ -47,11 +48,12 @@ def alerts(spark: SparkSession, settings: Settings, survey: Survey, first: str |
         The archive does not have what was merged into it.
     """
     present = by_night(settings, _KIND)
-    merged, fresh = [], []
+    merged: list[Path] = []
+    fresh: list[Path] = []
     for night in nights(settings, first, last):
         old = _archived(settings, night)
-        merged += old
-        known = set(archive.note(archive.folder(settings, _KIND, night)).files) if old else set()
+        merged += old.files
+        known = set(old.note.files) if old.files else set()
         fresh += [file.path for file in present.get(night, []) if file.path.name not in known]
     parts = []
     if merged:
@@ -59,7 +61,7 @@ def alerts(spark: SparkSession, settings: Settings, survey: Survey, first: str |
     if fresh:
         schema = parquet.columns(settings.science)
         reader = spark.read.schema(schema) if schema else spark.read.option("mergeSchema", "true")
-        parts.append(timed(_placed(reader.parquet(*map(str, fresh))), survey))
+        parts.append(archived(_placed(reader.parquet(*map(str, fresh))), survey))
     found = reduce(lambda one, other: one.unionByName(other, allowMissingColumns=True), parts)
     return once(_complete(found, survey), survey.alert_id)
 
@@ -79,15 +81,15 @@ def nights(settings: Settings, first: str | None = None, last: str | None = None
     return found
 
 
-def _archived(settings: Settings, night: str) -> list[Path]:
-    """The files of a night's archive; they must hold all that was merged."""
-    folder = archive.folder(settings, _KIND, night)
-    files, note = sorted(folder.glob("*.parquet")), archive.note(folder)
-    there = archive.rows(files)
-    wanted = max(note.rows, archive.nowhere_else(settings, _KIND, night))
+def _archived(settings: Settings, night: str) -> archive.Night:
+    """A night's archive; it must hold all that was merged."""
+    present = archive.night(settings, _KIND, night)
+    there = archive.rows(present.files)
+    wanted = max(present.note.rows, archive.nowhere_else(settings, _KIND, night))
     if there < wanted:
+        folder = archive.folder(settings, _KIND, night)
         raise SumsDoNotMeet(f"{folder} should hold {wanted} alerts but has {there}: put it back, or run fink merge --night {night}")
-    return files
+    return present
 
 
 def _placed(read: DataFrame) -> DataFrame:

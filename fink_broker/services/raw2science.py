@@ -68,7 +68,7 @@ def schema(context: Context) -> StructType:
 def start(context: Context) -> StreamingQuery:
     """Start the query."""
     settings = context.settings.raw2science
-    forget(_workers(context.settings).folder)
+    forget(workers(context.settings).folder)
     raw_schema = stream2raw.schema(context)
     folder, beside = context.settings.raw, context.settings.raw_backlog
     raw = parquet.stream(context.spark, folder, raw_schema, settings.max_files_per_trigger, stream2raw.PARTITIONS)
@@ -83,10 +83,11 @@ def _build(context: Context, raw: DataFrame) -> DataFrame:
     modules = active(settings, context.survey)
     horizon = settings.raw2science.repeats_horizon
     survey = with_cuts(context.survey, settings.raw2science.cuts)
-    return build(raw, survey, modules, science_version(modules), horizon, workers=_workers(settings))
+    return build(raw, survey, modules, science_version(modules), horizon, workers=workers(settings))
 
 
-def _workers(settings: Settings) -> Workers:
+def workers(settings: Settings) -> Workers:
+    """Where science modules run."""
     return Workers(settings.root / "tmp" / "science", settings.science_section.worker_memory_mb)
 
 

@@ -67,6 +67,7 @@ BUILTIN = (
     _stream("distribution", "filters; one Kafka topic each for their users", "kafka-output"),
     _stream("multimessenger", "alerts where and after other observatories saw something; one Kafka topic each kind", "kafka-output"),
     _stream("archive", "science alerts into the HBase tables", "hbase"),
+    _stream("aggregation", "counts by night, class, field, band and filter"),
     ServiceEntry(
         "notify", "alerts of topics to chats, mailboxes and other platforms", "client", "fink_broker.services.notify", ("kafka-output",)
     ),

@@ -12,9 +12,11 @@ from typing import Literal
 from fink_broker.errors import ConfigError
 from fink_broker.surveys.conditions import Condition
 from fink_broker.surveys.facts import Facts
+from fink_broker.surveys.lookups import Lookups
+from fink_broker.surveys.statistics import Statistics
 from fink_broker.surveys.table import FinkColumn, Table
 
-__all__ = ["Counterparts", "Facts", "FinkColumn", "Survey", "Table", "get", "names", "with_cuts"]
+__all__ = ["Counterparts", "Facts", "FinkColumn", "Statistics", "Survey", "Table", "get", "names", "with_cuts"]
 
 
 @dataclass(frozen=True)
@@ -92,10 +94,14 @@ class Survey:
         to the null that says that nothing is known.
     tables : tuple of Table
         HBase tables, main table first.
+    lookups : Lookups, optional
+        Which of them answers what.
     tag : Table, optional
         Table of what a filter has chosen: its name has ``{}`` for the filter's.
     counterparts : Counterparts, optional
         What is matched with the notices of other observatories.
+    statistics : Statistics, optional
+        What is counted of a night.
     past_columns : mapping
         Columns that past alerts have beside their own, name to expression.
     facts : Facts, optional
@@ -130,8 +136,10 @@ class Survey:
     fink_columns: Mapping[str, FinkColumn] = field(default_factory=dict)
     aliases: Mapping[str, str] = field(default_factory=dict)
     tables: tuple[Table, ...] = ()
+    lookups: Lookups | None = None
     tag: Table | None = None
     counterparts: Counterparts | None = None
+    statistics: Statistics | None = None
     past_columns: Mapping[str, str] = field(default_factory=dict)
     facts: Facts | None = None
     schema_version: str | None = None

@@ -1,6 +1,7 @@
 """The archive service against the real HBase."""
 
 import math
+import shutil
 import struct
 import time
 from dataclasses import replace
@@ -13,7 +14,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from datasim import TEMPLATES
-from fink_broker import surveys
+from fink_broker import __version__, surveys
 from fink_broker.config import Settings
 from fink_broker.config.sections import Distribution, HBase, Raw2science, Wait
 from fink_broker.connectors import parquet
@@ -21,7 +22,9 @@ from fink_broker.connectors.archive import folder
 from fink_broker.connectors.hbase import Client, Place, Row, wait_for
 from fink_broker.errors import ConfigError, ServerUnavailable, UsageError
 from fink_broker.infra import hbase
-from fink_broker.services import archive, tables
+from fink_broker.monitoring import statistics
+from fink_broker.monitoring.counts import Books
+from fink_broker.services import aggregation, archive, tables
 from fink_broker.services.context import Context, RunOptions
 from fink_broker.services.writer import OUTCOME, writer
 from fink_broker.surveys import Survey
@@ -351,3 +354,50 @@ def test_new_tables_are_divided_where_their_keys_divide_evenly(client, context, 
 def test_a_compression_that_hbase_cannot_load_is_said(client):
     with pytest.raises(ConfigError, match="this HBase cannot load the compression snappy"):
         client.create({"one": ("i",)}, "snappy")
+
+
+def test_a_night_is_counted_once_in_files_and_in_the_table_of_statistics(spark, context, client, tmp_path, templates):
+    settings = context.settings
+
+    def count() -> None:
+        fresh = Context(spark, settings, ZTF, RunOptions(once=True))
+        query = aggregation.start(fresh)
+        query.awaitTermination()
+        assert query.exception() is None
+        aggregation.settle(fresh, query)
+
+    def row() -> dict[str, int]:
+        [(_, cells)] = client.scan("statistics_class", b"ztf_")
+        return {name.decode(): struct.unpack(">i", cell)[0] for name, cell in cells.items()}
+
+    alerts = science(spark)
+    sink(alerts.where("candid % 2 = 0"), settings.science, tmp_path / "scratch")
+    count()
+    before = row()
+    assert before["basic:sci"] == sum(one["candid"] % 2 == 0 for one in templates)
+    sink(alerts.where("candid % 2 = 1"), settings.science, tmp_path / "scratch")
+    count()
+    # As after a crash between a batch's counts and its commit.
+    for file in (settings.checkpoint("aggregation") / "commits").glob("*1*"):
+        file.unlink()
+    count()
+    now = [one["candidate"] for one in templates]
+    expected = {
+        "basic:raw": 0,
+        "basic:sci": len(now),
+        "basic:n_g": sum(one["fid"] == 1 for one in now),
+        "basic:n_r": sum(one["fid"] == 2 for one in now),
+        "basic:exposures": len({one["jd"] for one in now}),
+        "basic:fields": len({one["field"] for one in now}),
+        "class:simbad_tot": 0,
+        "class:simbad_gal": 0,
+        "class:Unknown": len(now),
+    }
+    assert row() == expected
+    assert set(client.row("statistics_class", f"schema_{__version__}_{__version__}".encode()).values()) == {b"integer"}
+    night = statistics.load(settings, "20260322")
+    assert Books(settings, ZTF).of("aggregation").taken == night.alerts == len(now)
+    assert night.by["filter"]["fink_bright_ztf"] == sum(one["magpsf"] < 16 for one in now)
+    shutil.rmtree(settings.checkpoint("aggregation"))
+    with pytest.raises(ConfigError, match="move both away"):
+        count()

@@ -1,90 +1,29 @@
 """The nightly merge, over folders that a real file sink wrote."""
 
+import itertools
 import json
+from dataclasses import replace
 from datetime import datetime
-from pathlib import Path
 
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 import pytest
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from fink_broker import surveys
 from fink_broker.commands import merge as command
 from fink_broker.config import Settings
 from fink_broker.config.sections import Archive
 from fink_broker.connectors import archive
+from fink_broker.connectors.archive import Note
 from fink_broker.connectors.ledger import Ledger
 from fink_broker.connectors.parquet import committed
 from fink_broker.errors import SumsDoNotMeet, UsageError
+from fink_broker.services import generation
 from fink_broker.services.merge import merge, pending
+from tests.services.nights import JD, NIGHT, Sink, archived, candids, raw_alerts, science_alerts
 
 ZTF = surveys.get("ztf")
-NIGHT = "20260322"
-JD = 2461122.0073843  # 2026-03-22 12:10:38.003540 UTC, as Fink has it
-
-INTERNAL = ("cast(null as string) as reason", "cast(null as binary) as value", "'ztf' as topic", "0 as partition", "id as offset")
-
-
-class Sink:
-    """A folder and the query that appends to it."""
-
-    def __init__(self, spark: SparkSession, folder: Path, scratch: Path, partitions: list[str]) -> None:
-        self.spark, self.folder, self.scratch, self.partitions = spark, folder, scratch, partitions
-
-    def append(self, alerts: DataFrame) -> None:
-        source = self.scratch / "source"
-        alerts.write.mode("append").parquet(str(source))
-        stream = self.spark.readStream.schema(alerts.schema).parquet(str(source))
-        query = (
-            stream.writeStream.format("parquet")
-            .partitionBy(*self.partitions)
-            .option("checkpointLocation", str(self.scratch / "checkpoint"))
-            .option("path", str(self.folder))
-            .trigger(availableNow=True)
-            .start()
-        )
-        query.awaitTermination()
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Settings:
-    return Settings(home=tmp_path / "a home")
-
-
-@pytest.fixture
-def raw(spark, home, tmp_path) -> Sink:
-    return Sink(spark, home.raw, tmp_path / "raw", ["status", "night"])
-
-
-@pytest.fixture
-def science(spark, home, tmp_path) -> Sink:
-    return Sink(spark, home.science, tmp_path / "science", ["night"])
-
-
-def raw_alerts(spark: SparkSession, start: int, end: int, night: str = NIGHT, status: str = "ok") -> DataFrame:
-    return spark.range(start, end, 1, 3).selectExpr(
-        "id as candid", f"named_struct('jd', {JD}D + id) as candidate", f"'{status}' as status", f"'{night}' as night", *INTERNAL
-    )
-
-
-def science_alerts(spark: SparkSession, start: int, end: int, night: str = NIGHT, extra: tuple[str, ...] = ("'RR' as gcvs",)) -> DataFrame:
-    return spark.range(start, end, 1, 3).selectExpr(
-        "id as candid",
-        # Those of the first seconds are one exposure, in which the first six new ones are on one line and others beside it.
-        f"named_struct('jd', {JD}D + id div 100, 'ra', 359.99D + id * 0.004, 'dec', 10D + id * 0.003 + if(id < 6, 0, id * id * 0.01), "
-        "'ssnamenr', if(id = 8, '123', 'null'), 'ndethist', 1 + id div 8, 'isdiffpos', 't', "
-        "'distnr', 5f, 'magnr', 20f, 'magpsf', 19f) as candidate",
-        f"'{night}' as night",
-        "cast(null as array<string>) as science_errors",
-        *extra,
-    )
-
-
-def archived(spark: SparkSession, home: Settings, kind: str) -> DataFrame:
-    return spark.read.parquet(str(home.archive_folder / kind))
-
-
-def candids(alerts: DataFrame) -> list[int]:
-    return sorted(row["candid"] for row in alerts.select("candid").collect())
 
 
 def test_a_night_is_merged_with_the_columns_of_the_archive(spark, home, raw, science):
@@ -96,14 +35,14 @@ def test_a_night_is_merged_with_the_columns_of_the_archive(spark, home, raw, sci
     assert len(archive.files(home, "science")) == 1
     done = archived(spark, home, "science")
     assert candids(done) == list(range(10))
-    assert sorted(done.columns) == ["candid", "candidate", "day", "gcvs", "month", "timestamp", "tracklet", "year"]
+    assert sorted(done.columns) == ["candid", "candidate", "day", "gcvs", "month", "objectId", "pixel128", "timestamp", "tracklet", "year"]
     first = done.where("candid = 0").first()
     assert (first["timestamp"], first["gcvs"]) == (datetime(2026, 3, 22, 12, 10, 38, 3540), "RR")
     names = {row["candid"]: row["tracklet"] for row in done.collect()}
     assert names == {candid: "TRCK_20260322_121038_00" if candid < 6 else "" for candid in range(10)}
     assert (first["year"], first["month"], first["day"], first["candidate"]["jd"]) == (2026, 3, 22, JD)
     done = archived(spark, home, "raw")
-    assert sorted(done.columns) == ["candid", "candidate", "day", "month", "timestamp", "year"]
+    assert sorted(done.columns) == ["candid", "candidate", "day", "month", "objectId", "pixel128", "timestamp", "year"]
     assert candids(done) == list(range(20))
 
 
@@ -115,7 +54,67 @@ def test_merging_again_takes_late_alerts_in_and_doubles_nothing(spark, home, sci
     science.append(science_alerts(spark, 10, 15))
     assert merge(spark, home, ZTF, NIGHT)["science"] == 15
     assert candids(archived(spark, home, "science")) == list(range(15))
+    archive.tidy(home)
     assert [path.name for path in (home.archive_folder / "science/year=2026/month=03").iterdir()] == ["day=22"]
+
+
+def test_a_merge_that_is_killed_leaves_the_old_night(spark, home, science, monkeypatch):
+    science.append(science_alerts(spark, 0, 10))
+    merge(spark, home, ZTF, NIGHT)
+    science.append(science_alerts(spark, 10, 15))
+
+    def killed(*arguments, **options):
+        raise KeyboardInterrupt
+
+    for place, step in ((generation, "in_order"), (generation.archive, "digest"), (Note, "save"), (generation.archive, "put")):
+        with monkeypatch.context() as patched:
+            patched.setattr(place, step, killed)
+            with pytest.raises(KeyboardInterrupt):
+                merge(spark, home, ZTF, NIGHT)
+        assert candids(archived(spark, home, "science")) == list(range(10)), step
+        assert pending(home) == [NIGHT]
+    assert merge(spark, home, ZTF, NIGHT)["science"] == 15
+    assert candids(archived(spark, home, "science")) == list(range(15))
+
+
+def test_other_ids_than_were_read_do_not_replace_the_archive(spark, home, science, monkeypatch):
+    science.append(science_alerts(spark, 0, 10))
+    merge(spark, home, ZTF, NIGHT)
+    science.append(science_alerts(spark, 10, 15))
+    with monkeypatch.context() as patched:
+        patched.setattr(generation, "in_order", lambda alerts, *_: alerts.withColumn("candid", F.expr("candid div 2 * 2")))
+        with pytest.raises(SumsDoNotMeet, match="15 alerts with other ids were written of 15"):
+            merge(spark, home, ZTF, NIGHT)
+    assert candids(archived(spark, home, "science")) == list(range(10))
+
+
+def test_files_lie_in_the_order_of_the_sky_so_that_readers_pass_over_most_of_a_night(spark, home, science):
+    settings = home.model_copy(update={"archive": Archive(file_mb=1)})
+    scattered = (
+        "named_struct('jd', 2461122D + id, 'ra', pmod(id * 137.5, 360), 'dec', degrees(asin(pmod(id * 0.618D, 2) - 1))) as candidate"
+    )
+    noise = "unhex(replace(concat(uuid(), uuid(), uuid(), uuid()), '-', '')) as noise"
+    alerts = spark.range(0, 60_000, 1, 3).selectExpr(
+        "id as candid", "'ZTF' || id div 3 as objectId", scattered, f"'{NIGHT}' as night", noise
+    )
+    science.append(alerts)
+    merge(spark, settings, replace(ZTF, on_tracks=None), NIGHT)
+    files = archive.files(home, "science")
+    tables = [pq.read_table(file, columns=["pixel128", "objectId", "candid"]) for file in files]
+    rows = [list(zip(*(column.to_pylist() for column in table.columns[:2]), strict=True)) for table in tables]
+    assert all(one == sorted(one) for one in rows)
+    spans = sorted((one[0][0], one[-1][0]) for one in rows)
+    assert len(spans) >= 3
+    assert all(before[1] < after[0] for before, after in itertools.pairwise(spans))
+    # An object is looked for in the row groups alone whose statistics have its pixel and its name.
+    pixel, name = rows[1][100]
+    wanted = (ds.field("pixel128") == pixel) & (ds.field("objectId") == name)
+    night = ds.dataset([str(file) for file in files])
+    read = [group for fragment in night.get_fragments(wanted) for part in fragment.split_by_row_group(wanted) for group in part.row_groups]
+    assert len(read) == 1
+    assert len(night.to_table(filter=wanted)) == sum(one.count((pixel, name)) for one in rows) > 0
+    nowhere = ds.field("pixel128") == -1
+    assert not [part for fragment in night.get_fragments() for part in fragment.split_by_row_group(nowhere)]
 
 
 def test_late_alerts_are_added_to_a_night_that_has_left_the_logs(spark, home, science):
@@ -173,17 +172,6 @@ def test_a_smaller_source_does_not_replace_the_archive(spark, home, science, tmp
     with pytest.raises(SumsDoNotMeet, match=r"holds 10 alerts.* only 4"):
         merge(spark, home, ZTF, NIGHT)
     assert candids(archived(spark, home, "science")) == list(range(10))
-
-
-def test_a_merge_that_was_killed_between_its_renames_is_made_good(spark, home, science):
-    science.append(science_alerts(spark, 0, 10))
-    merge(spark, home, ZTF, NIGHT)
-    day = home.archive_folder / "science/year=2026/month=03/day=22"
-    day.rename(day.with_name(".day=22.old"))
-    (day.with_name(".day=22.new")).mkdir()
-    assert merge(spark, home, ZTF, NIGHT)["science"] == 10
-    assert candids(archived(spark, home, "science")) == list(range(10))
-    assert [path.name for path in day.parent.iterdir()] == ["day=22"]
 
 
 def test_pending_nights_are_over_and_have_new_files(spark, home, science):

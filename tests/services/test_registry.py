@@ -62,7 +62,7 @@ def test_an_unknown_name_lists_the_known_ones(name: str, hint: str):
     message = str(raised.value)
     assert message.startswith(f"unknown service '{name}'; ")
     assert hint in message
-    assert message.endswith("archive, notify, mirror, checkstream, counter, alarm")
+    assert message.endswith("archive, aggregation, notify, mirror, checkstream, counter, alarm")
     assert raised.value.exit_code == 2
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from astropy.coordinates import Latitude, Longitude
-from cdshealpix import ring
+from cdshealpix import nested, ring
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -141,8 +141,12 @@ def test_healpix_pixels_are_those_of_cdshealpix(spark, nside):
     ra, dec = random.uniform(0, 360, 20_000), np.degrees(np.arcsin(random.uniform(-1, 1, 20_000)))
     ra, dec = np.append(ra, [0.0, 0.0, 123.4, 359.9999999]), np.append(dec, [90.0, -90.0, 89.9999, 0.1])
     positions = spark.createDataFrame(pd.DataFrame({"ra": ra, "dec": dec}))
-    pixels = positions.selectExpr(f"{healpix.ring(nside, 'ra', 'dec')} as pixel").toPandas()["pixel"]
-    assert pixels.tolist() == ring.lonlat_to_healpix(Longitude(ra, u.deg), Latitude(dec, u.deg), np.uint32(nside)).tolist()
+    place = Longitude(ra, u.deg), Latitude(dec, u.deg)
+    pixels = positions.selectExpr(
+        *[f"{scheme(nside, 'ra', 'dec')} as {scheme.__name__}" for scheme in (healpix.ring, healpix.nested)]
+    ).toPandas()
+    assert pixels["ring"].tolist() == ring.lonlat_to_healpix(*place, np.uint32(nside)).tolist()
+    assert pixels["nested"].tolist() == nested.lonlat_to_healpix(*place, int(np.log2(nside))).tolist()
 
 
 def test_a_table_holds_the_rows_of_its_condition(science):

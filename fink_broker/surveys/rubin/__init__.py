@@ -8,6 +8,8 @@ from pathlib import Path
 
 from fink_broker.surveys import Survey
 from fink_broker.surveys.facts import Facts
+from fink_broker.surveys.rubin.lookups import LOOKUPS
+from fink_broker.surveys.rubin.statistics import STATISTICS
 from fink_broker.surveys.rubin.tables import FIRST, TABLES, TAG
 
 # Exposures are timed in TAI, which has been this far ahead of UTC (s) since 2017-01-01 (IERS Bulletin C): no leap second has come since.
@@ -58,6 +60,7 @@ SURVEY = Survey(
         **{f"{name} is not a FITS file": f"coalesce(startswith({name}, cast('SIMPLE  =' as binary)), true)" for name in _CUTOUTS},
     },
     quality={},
+    statistics=STATISTICS,
     current="diaSource",
     history="prvDiaSources",
     cutouts=_CUTOUTS,
@@ -68,6 +71,7 @@ SURVEY = Survey(
     },
     tables=TABLES,
     tag=TAG,
+    lookups=LOOKUPS,
     schema_version="lsst_schema_version",
     histories=("prvDiaSources", "prvDiaForcedSources"),
     facts=Facts(

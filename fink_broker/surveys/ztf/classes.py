@@ -4,12 +4,12 @@ from __future__ import annotations
 
 # SIMBAD's types that a supernova may have for a host, in its old and new names, and those that say nothing (fink-utils,
 # `return_list_of_eg_host`).
-_HOSTS = (
-    *("Unknown", "Candidate_SN*", "SN*_Candidate", "SN", "Transient", "Fail", "Fail 504"),
+GALAXIES = (
     *("galaxy", "Galaxy", "EmG", "Seyfert", "Seyfert_1", "Seyfert_2", "BlueCompG", "StarburstG", "LSB_G", "HII_G", "High_z_G"),
     *("GinPair", "GinGroup", "BClG", "GinCl", "PartofG", "Compact_Gr_G", "IG", "PairG", "GroupG", "ClG", "SuperClG", "Void"),
     *("LINER", "Possible_ClG", "Possible_SClG", "GravLens_Candidate"),
 )
+_HOSTS = ("Unknown", "Candidate_SN*", "SN*_Candidate", "SN", "Transient", "Fail", "Fail 504", *GALAXIES)
 
 # Classes of what lies outside our galaxy, or of which nothing is known (fink-filters 7.45, `filter_mm_module`).
 EXTRAGALACTIC = (*_HOSTS, "Kilonova candidate", "SN candidate", "Early SN Ia candidate", "Ambiguous")
