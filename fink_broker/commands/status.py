@@ -25,7 +25,7 @@ from fink_broker.infra import failures, processes
 from fink_broker.infra.kafka import connection
 from fink_broker.monitoring import costs, delivery, latency, nights, outlets
 from fink_broker.monitoring.counts import Books
-from fink_broker.services import live, multimessenger, registry
+from fink_broker.services import archive, live, multimessenger, registry
 
 _WATCH_S = 2
 _CLEAR = "\033[H\033[2J"  # ANSI: the cursor home, the screen empty
@@ -80,8 +80,8 @@ def status(settings: Settings, night: str | None = None) -> dict[str, Any]:
         query, a part of the lag); of raw2science cuts (name to number), cpu_ms (an alert, by science module) and memory_mb; of distribution
         filters (name to cpu_ms an alert, alerts, failures, reason, since the service has started; off: since and reason), broken (file
         to what is wrong with it), held and too_large (see `monitoring.delivery.state`); of multimessenger notices (see
-        `notices.book.summary`); of notify, which is there if outlets are, lost and outlets (see
-        `monitoring.outlets.delivered`). Of a night ``account``, see `monitoring.nights.Account`.
+        `notices.book.summary`); of archive collisions (pairs of alerts with one row key); of notify, which is there if outlets are, lost
+        and outlets (see `monitoring.outlets.delivered`). Of a night ``account``, see `monitoring.nights.Account`.
     """
     books = Books(settings, surveys.get(settings.survey), night)
     services = {}
@@ -103,6 +103,7 @@ def status(settings: Settings, night: str | None = None) -> dict[str, Any]:
             **({"cuts": count.cuts, **asdict(costs.newest(books))} if entry.name == "raw2science" else {}),
             **(_filters(settings) if entry.name == "distribution" else {}),
             **({"notices": multimessenger.notices(settings)} if entry.name == multimessenger.NAME else {}),
+            **({"collisions": len(archive.counts(settings).collisions)} if entry.name == archive.NAME else {}),
             **(delivery.state(books) if entry.name == delivery.SERVICE else {}),
             "ok": count.meets,
         }

@@ -32,6 +32,8 @@ def table(state: Mapping[str, Any]) -> str:
         notes += [f"  {name}: rejected {number:,}: {reason}" for reason, number in service["rejected"].items()]
         if service.get("lost"):
             notes.append(f"  {name}: LOST {service['lost']:,}: gone from Kafka before they were read; the log says where")
+        if service.get("collisions"):
+            notes.append(f"  {name}: {service['collisions']:,} pairs of alerts have one row key, of which one is kept; the log names them")
         if service.get("backlog"):
             notes.append(f"  {name}: {service['backlog']:,} of the lag are a backlog, which comes in beside the new alerts")
         notes += [

@@ -55,12 +55,16 @@ def cone(tables: Tables, ra: float, dec: float, radius: float, columns: Sequence
     needed = [known.object, known.time, *known.position]
     wanted = None if columns is None or alerts else list(dict.fromkeys([*(tables.columns(index.table, columns) or []), *needed]))
     some = [Stretch.prefix(f"{pixel}_") for pixel in pixels(index.nside, ra, dec, radius)]
-    found = _within(tables, tables.stretches(index.table, some, needed if alerts else wanted), ra, dec, radius)
+    # Of the many around the circle no more is read than where they are.
+    found = _within(tables, tables.stretches(index.table, some, needed), ra, dec, radius)
     # An object that has wandered across a border is in two pixels: its last alert counts.
     if found.num_rows:
         found = found.sort_by([(known.time, "ascending")])
         last = {str(name): row for row, name in enumerate(found[known.object].to_pylist())}
         found = found.take(list(last.values())).sort_by(SEPARATION)
+    if found.num_rows and not alerts and (wanted is None or set(wanted) > set(needed)):
+        keys = [str(key) for key in found["rowkey"].to_pylist()]
+        found = _within(tables, tables.rows(index.table, keys, wanted), ra, dec, radius).sort_by(SEPARATION)
     if not alerts:
         return chosen(tables, index.table, found, columns, SEPARATION)
     lookup = tables.lookup("object")

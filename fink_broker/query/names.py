@@ -20,8 +20,9 @@ from fink_broker.surveys import Table
 from fink_broker.surveys.lookups import Lookup
 
 # A name of the TNS: year and letters, before them what it is taken for.
-_TNS = re.compile(r"(?:(?P<prefix>[a-z]+)\s*)?(?P<name>(?:19|20)\d\d[a-z]{1,7})")
+_TNS = re.compile(r"(?:[a-z]+ ?)?(?P<name>(?:19|20)\d\d[a-z]{1,7})")
 _PREFIXES = ("sn", "at", "tde", "frb")
+_NEW = "AT "  # nothing is known yet
 _SALT = "salt"  # part of a key
 _TNS_COLUMNS = ("name_prefix", "name", "internal_names")
 
@@ -34,14 +35,18 @@ def resolve(tables: Tables, name: str) -> pa.Table:
     tns, bodies = tables.lookups.tns, tables.lookups.solar_system
     low = " ".join(name.lower().split())
     designation = _TNS.fullmatch(low)
-    begins = [low]
-    if designation:
-        begins = [f"{prefix} {designation['name']}" for prefix in ([designation["prefix"]] if designation["prefix"] else _PREFIXES)]
+    # Names are unique without what is before them, and that changes when an object has a spectrum: AT 2023vwy became SN 2023vwy.
+    begins = [f"{prefix} {designation['name']}" for prefix in _PREFIXES] if designation else [low]
     table = _table(tables, tns.table)
     found = tables.stretches(table.name, [Stretch.prefix(tns.begin(begin)) for begin in begins])
     if not found.num_rows:
         internal = next(column for column, source in table.columns.items() if source == "internalname")
         found = tables.values(table.name, tables.reader.containing(table.name, internal, name))
+    if found.num_rows:
+        fullname = next(column for column, source in table.columns.items() if source == "fullname")
+        full = [str(one) for one in found[fullname].to_pylist()]
+        known = {one.partition(" ")[2] for one in full if not one.startswith(_NEW)}
+        found = found.filter(pa.array([not (one.startswith(_NEW) and one.partition(" ")[2] in known) for one in full]))
     if not found.num_rows:
         table = _table(tables, bodies.table)
         found = tables.stretches(table.name, [Stretch.prefix(bodies.begin(low))])
@@ -88,6 +93,7 @@ def _add(tables: Tables, lookup: Lookup, entries: Iterator[Mapping[str, str]]) -
     table = _table(tables, lookup.table)
     if table.streamed:
         raise UsageError(f"what {table.name} has comes with the alerts")
+    tables.kinds(table.name)  # fails at once if there is no such table
     rows: dict[bytes, Row] = {}
     now = time.time_ns() // 1_000_000
     parts = [part for part in table.key if part != _SALT]

@@ -100,8 +100,8 @@ def _merge(spark: SparkSession, settings: Settings, survey: Survey, kind: str, n
     # Of a night that has left the logs the archive is the only copy, and of one processed anew the newer: what came since is added to it.
     grows = there > 0 or note.reprocessed is not None
     late = [file for file in files if not (grows and file.path.name in note.files)]
-    if note.rows < there:
-        raise SumsDoNotMeet(f"{target} should hold {there} alerts that are nowhere else, but has {note.rows}: put it back")
+    if grows and (held := archive.rows(present.files)) < (wanted := max(there, note.rows)):
+        raise SumsDoNotMeet(f"{target} should hold {wanted} alerts that are nowhere else, but has {held}: put it back")
     if not late:
         return note.rows
     sources, before = [file.path for file in late], list(present.files) if grows else []

@@ -15,11 +15,11 @@ from pyspark.sql import functions as F
 
 from fink_broker.config import Settings
 from fink_broker.connectors import archive, parquet
-from fink_broker.errors import SumsDoNotMeet, UsageError
+from fink_broker.errors import UsageError
 from fink_broker.science.module import Module
 from fink_broker.science.registry import active
 from fink_broker.services import generation
-from fink_broker.services.merge import is_merged, merge, read, with_tracklets
+from fink_broker.services.merge import merge, read, with_tracklets
 from fink_broker.services.raw2science import finished, science_version, workers
 from fink_broker.surveys import Survey
 from fink_broker.transforms.archived import PIXEL, archived
@@ -66,8 +66,6 @@ def reprocess(spark: SparkSession, settings: Settings, survey: Survey, night: st
     if not merge(spark, settings, survey, night)["science"]:
         raise UsageError(f"there are no science alerts of {night}")
     folder, present = archive.folder(settings, "science", night), archive.night(settings, "science", night)
-    if not is_merged(settings, "science", night, []):
-        raise SumsDoNotMeet(f"{folder} should hold {present.note.rows} alerts but has {archive.rows(present.files)}: put it back")
     alerts = with_tracklets(archived(read(spark, present.files), survey), survey)
     alerts = alerts.withColumn(_BEFORE, F.col(PROCESSED))
     if names is None:

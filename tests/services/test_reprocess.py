@@ -8,6 +8,7 @@ import pytest
 from pyspark.sql.types import StringType, StructField, StructType
 
 from fink_broker import surveys
+from fink_broker.commands import reprocess as command
 from fink_broker.config import Settings
 from fink_broker.connectors import archive, parquet
 from fink_broker.errors import SumsDoNotMeet, UsageError
@@ -46,7 +47,7 @@ def configured(home, tmp_path: Path) -> Settings:
     return settings
 
 
-def test_a_night_is_processed_anew_and_late_alerts_are_added_to_it(spark, configured, science):
+def test_a_night_is_processed_anew_and_late_alerts_are_added_to_it(spark, configured, science, monkeypatch, capsys):
     home = configured
     science.append(science_alerts(spark, 0, 9, extra=VALUES).union(science_alerts(spark, 9, 10, extra=AHEAD)))
     merge(spark, home, ZTF, NIGHT)
@@ -76,8 +77,13 @@ def test_a_night_is_processed_anew_and_late_alerts_are_added_to_it(spark, config
     assert labels == {candid: rows[candid]["label"] if candid < 10 else "before" for candid in range(15)}
     assert {row["candid"]: row["label"] for row in past_alerts(spark, home, replace(ZTF, past_columns={})).collect()} == labels
 
-    one = reprocess(spark, home, ZTF, NIGHT, ["doubled"])
-    assert (one.alerts, list(one.modules)) == (15, ["doubled"])
+    monkeypatch.setattr(command.config, "load", lambda conf: home)
+    monkeypatch.setattr(command, "session", lambda settings, name: spark)
+    monkeypatch.setattr(type(spark), "stop", lambda self: None)
+    assert command.main(["--night", NIGHT, "--modules", "doubled"]) == 0
+    out = capsys.readouterr().out.splitlines()
+    assert out[0] == f"{NIGHT}: 15 science alerts anew ({done.version}), by doubled"
+    assert out[1].startswith("modules raised for 1 of them, such as doubled: ")
     after = {row["candid"]: row for row in archived(spark, home, "science").collect()}
     assert {candid: row["label"] for candid, row in after.items()} == labels
     assert after[12]["double"] == 24
@@ -92,6 +98,6 @@ def test_what_is_not_there_is_said(spark, configured, science):
     merge(spark, configured, ZTF, NIGHT)
     folder = archive.folder(configured, "science", NIGHT)
     archive.Note(archive.note(folder).files, 9, "2026-03-23T00:00:00Z").save(folder)
-    with pytest.raises(SumsDoNotMeet, match=r"should hold 9 alerts but has 8"):
+    with pytest.raises(SumsDoNotMeet, match=r"should hold 9 alerts that are nowhere else, but has 8"):
         reprocess(spark, configured, ZTF, NIGHT)
     assert candids(archived(spark, configured, "science")) == list(range(8))
