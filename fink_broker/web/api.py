@@ -57,6 +57,16 @@ def router(settings: Settings, state: State, pool: Pool) -> APIRouter:
         """Alerts by night."""
         return state.nights()
 
+    @api.get("/counts", tags=["broker"])
+    def counts(night: Annotated[str | None, Query(pattern="^[0-9]{8}$")] = None) -> dict[str, dict[str, int]]:
+        """Science alerts by class, field, band, hour and filter, as `fink start aggregation` counts them; of all nights without `night`."""
+        return state.counted(night)
+
+    @api.get("/classes", tags=["objects"])
+    def classes() -> dict[str, int]:
+        """The classes of alerts, with how many there are."""
+        return state.counted().get("class", {})
+
     @api.get("/history", tags=["broker"])
     def history(seconds: Annotated[float | None, Query(gt=0)] = None) -> dict[str, Any]:
         """Alerts over time; all of it without `seconds`."""

@@ -13,6 +13,7 @@ from fink_broker.commands.status import status
 from fink_broker.config import Settings
 from fink_broker.connectors import parquet
 from fink_broker.connectors.parquet import File
+from fink_broker.monitoring import statistics
 
 FRESH_S = 2.0
 
@@ -61,6 +62,14 @@ class State:
         counts = {kind: _sums(files) for kind, files in self._files().items()}
         nights = sorted({night for one in counts.values() for night in one}, reverse=True)
         return [{"night": night, **{kind: counts[kind][night] for kind in counts}} for night in nights]
+
+    def counted(self, night: str | None = None) -> dict[str, dict[str, int]]:
+        """What the service aggregation has counted, of one night or of all: class, field, band, hour and filter, each value to its number."""
+        total: dict[str, Counter[str]] = {}
+        for one in [night] if night else statistics.nights(self.settings):
+            for name, values in statistics.load(self.settings, one).by.items():
+                total.setdefault(name, Counter()).update(values)
+        return {name: dict(counts.most_common()) for name, counts in total.items()}
 
     def history(self, seconds: float | None, bins: int = 120) -> dict[str, Any]:
         """Alerts over time: how many each kind of file holds, by the time it was closed.

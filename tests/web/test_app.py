@@ -10,7 +10,13 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-PAGES = ("", *(f"{name}.html" for name in ("index", "live", "history", "aggregation", "sky", "filters", "rejected", "latest", "cone")))
+PAGES = (
+    "",
+    *(
+        f"{name}.html"
+        for name in ("index", "live", "history", "aggregation", "classification", "sky", "filters", "rejected", "latest", "cone")
+    ),
+)
 
 
 def get(url: str, body: Any = None) -> tuple[int, dict[str, str], bytes]:
@@ -55,6 +61,7 @@ def test_the_state_of_the_services(address: str) -> None:
     assert state["services"]["stream2raw"]["state"] == "stopped"
     assert json.loads(get(f"{address}/api/v1/nights")[2]) == []
     assert sum(json.loads(get(f"{address}/api/v1/history")[2])["raw"]) == 0
+    assert json.loads(get(f"{address}/api/v1/counts")[2]) == json.loads(get(f"{address}/api/v1/classes")[2]) == {}
     assert {"bright", "rising"} <= json.loads(get(f"{address}/api/v1/tags")[2]).keys()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from fink_broker.config import Settings
+from fink_broker.files import write_whole
 from fink_broker.web.state import Cached, State
 
 
@@ -25,6 +27,15 @@ def test_those_who_ask_at_once_share_an_answer() -> None:
     with ThreadPoolExecutor(8) as pool:
         assert set(pool.map(lambda _: cached(), range(8))) == {1}
     assert cached() == 1
+
+
+def test_counts_of_nights_add_up(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    for night, n in (("20260321", 2), ("20260322", 3)):
+        write_whole(settings.statistics / f"{night}.json", json.dumps({"alerts": n, "by": {"class": {"SN": n, night: 1}}}))
+    state = State(settings)
+    assert state.counted() == {"class": {"SN": 5, "20260321": 1, "20260322": 1}}
+    assert state.counted("20260322") == {"class": {"SN": 3, "20260322": 1}}
 
 
 @dataclass

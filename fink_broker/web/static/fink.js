@@ -119,6 +119,9 @@ const pages = {
   async aggregation() {
     const nights = await ask("/api/v1/nights");
     table(byId("nights"), ["night", "in raw", "rejected", "in science"], nights.map((one) => [one.night, one.raw, one.rejected, one.science]));
+    const counted = await ask("/api/v1/counts");
+    table(byId("topics"), ["topic", "alerts selected"], Object.entries(counted.filter || {}));
+    table(byId("fields"), ["band", "alerts in science"], Object.entries(counted.band || {}));
     plot("by-night", ["raw", "science"].map((name) => ({ x: nights.map((one) => one.night), y: nights.map((one) => one[name]), name, type: "bar" })),
       { xaxis: { type: "category" }, yaxis: { title: { text: "alerts" } } });
   },
