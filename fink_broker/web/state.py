@@ -64,7 +64,7 @@ class State:
         return [{"night": night, **{kind: counts[kind][night] for kind in counts}} for night in nights]
 
     def counted(self, night: str | None = None) -> dict[str, dict[str, int]]:
-        """What the service aggregation has counted, of one night or of all: class, field, band, hour and filter, each value to its number."""
+        """What the service aggregation has counted, of one night or of all: by class, field, band, hour and filter."""
         total: dict[str, Counter[str]] = {}
         for one in [night] if night else statistics.nights(self.settings):
             for name, values in statistics.load(self.settings, one).by.items():

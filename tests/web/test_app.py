@@ -10,13 +10,8 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-PAGES = (
-    "",
-    *(
-        f"{name}.html"
-        for name in ("index", "live", "history", "aggregation", "classification", "sky", "filters", "rejected", "latest", "cone")
-    ),
-)
+NAMES = "index live history aggregation classification sky filters rejected latest cone"
+PAGES = ("", *(f"{name}.html" for name in NAMES.split()))
 
 
 def get(url: str, body: Any = None) -> tuple[int, dict[str, str], bytes]:
