@@ -331,6 +331,31 @@ def test_who_is_not_there_is_waited_for_and_then_named(settings, spark, context,
     assert archive.recover(context, ValueError("something else")) is None
 
 
+def test_new_tables_are_divided_where_their_keys_divide_evenly(client, context, settings):
+    divided = context.settings.hbase.model_copy(update={"regions": 3})
+    here = context.settings.model_copy(update={"hbase": divided})
+    with pytest.raises(ConfigError, match=r"set \[hbase\] site to the folder of the cluster's hbase-site.xml"):
+        tables.make(here, SMALL.tables, client)
+    here = context.settings.model_copy(update={"hbase": divided.model_copy(update={"site": hbase.folder(settings) / "conf"})})
+    assert tables.make(here, SMALL.tables, client) == ["ztf", "ztf.pixel128"]
+    assert tables.make(here, SMALL.tables, client) == []
+    for table in SMALL.tables:
+
+        def made(connection: happybase.Connection, name: str = table.name) -> tuple[list, dict]:
+            there = connection.table(client._full(name))
+            return there.regions(), there.families()
+
+        regions, families = client._ask(made)
+        assert [region["start_key"].decode() for region in regions] == ["", *table.splits(3)]
+        assert set(families) == {b"i", b"d", b"a"}
+        assert {(family["compression"], family["bloom_filter_type"]) for family in families.values()} == {(b"GZ", b"ROW")}
+
+
+def test_a_compression_that_hbase_cannot_load_is_said(client):
+    with pytest.raises(ConfigError, match="this HBase cannot load the compression snappy"):
+        client.create({"one": ("i",)}, "snappy")
+
+
 def test_a_night_is_counted_once_in_files_and_in_the_table_of_statistics(spark, context, client, tmp_path, templates):
     settings = context.settings
 
@@ -376,28 +401,3 @@ def test_a_night_is_counted_once_in_files_and_in_the_table_of_statistics(spark, 
     shutil.rmtree(settings.checkpoint("aggregation"))
     with pytest.raises(ConfigError, match="move both away"):
         count()
-
-
-def test_new_tables_are_divided_where_their_keys_divide_evenly(client, context, settings):
-    divided = context.settings.hbase.model_copy(update={"regions": 3})
-    here = context.settings.model_copy(update={"hbase": divided})
-    with pytest.raises(ConfigError, match=r"set \[hbase\] site to the folder of the cluster's hbase-site.xml"):
-        tables.make(here, SMALL.tables, client)
-    here = context.settings.model_copy(update={"hbase": divided.model_copy(update={"site": hbase.folder(settings) / "conf"})})
-    assert tables.make(here, SMALL.tables, client) == ["ztf", "ztf.pixel128"]
-    assert tables.make(here, SMALL.tables, client) == []
-    for table in SMALL.tables:
-
-        def made(connection: happybase.Connection, name: str = table.name) -> tuple[list, dict]:
-            there = connection.table(client._full(name))
-            return there.regions(), there.families()
-
-        regions, families = client._ask(made)
-        assert [region["start_key"].decode() for region in regions] == ["", *table.splits(3)]
-        assert set(families) == {b"i", b"d", b"a"}
-        assert {(family["compression"], family["bloom_filter_type"]) for family in families.values()} == {(b"GZ", b"ROW")}
-
-
-def test_a_compression_that_hbase_cannot_load_is_said(client):
-    with pytest.raises(ConfigError, match="this HBase cannot load the compression snappy"):
-        client.create({"one": ("i",)}, "snappy")
