@@ -25,7 +25,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["fink_broker", "fink_broker.*"]),
-    package_data={"fink_broker": ["**/*.avsc", "**/*.parquet", "**/*.properties", "**/*.lock", "**/*.xml"]},
+    package_data={"fink_broker": ["**/*.avsc", "**/*.parquet", "**/*.properties", "**/*.lock", "**/*.xml", "**/*.java"]},
     install_requires=pins("requirements.txt"),
     extras_require={"tests": pins("requirements-test.txt")},
 )

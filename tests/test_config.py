@@ -43,7 +43,7 @@ def test_the_file_says_every_key_with_its_default():
     # Secrets do not belong in the file; what is one's own is shown as a comment.
     files = ("password", "password_file", "ca_file", "certificate_file", "key_file", "key_password", "key_password_file")
     secret = {f"{end}.{key}" for end in ("kafka.input", "kafka.output", "kafka.embedded", "mirror", "notices") for key in files}
-    own = {"services", "science.modules", "filters", "raw2science.cuts", "watchlists", "regions", "skymaps", "notices.folder"}
+    own = {"services", "science.modules", "filters", "raw2science.cuts", "watchlists", "regions", "skymaps", "notices.folder", "hbase.site"}
     own |= {"distribution.public", "audiences"}
     own |= {"outlets", "secrets"}
     assert written.keys() == defaults.keys() - secret - own

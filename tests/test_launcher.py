@@ -92,10 +92,10 @@ def bare(machine: Machine) -> Iterator[Machine]:
 def test_help_lists_commands_services_and_the_configuration(bare: Machine, arguments: tuple[str, ...]) -> None:
     result = bare(*arguments)
     assert (result.returncode, result.stderr) == (0, "")
-    listed = result.stdout.partition("\nCommands:\n")[2]
-    first_words = [line.split()[0] for line in listed.splitlines() if line.startswith("  ")]
-    assert [word for word in first_words if word in COMMANDS] == COMMANDS
-    assert {entry.name for entry in registry.BUILTIN} == set(first_words) - set(COMMANDS)
+    listed, _, services = result.stdout.partition("\nCommands:\n")[2].partition("\nServices ")
+    commands, found = ([line.split()[0] for line in part.splitlines() if line.startswith("  ")] for part in (listed, services))
+    assert commands == COMMANDS
+    assert {entry.name for entry in registry.BUILTIN} == set(found)
     assert f"Configuration: {CHECKOUT}/conf/fink.conf" in result.stdout
 
 

@@ -21,7 +21,7 @@ from fink_broker.infra import processes
 from fink_broker.infra.kafka import connection
 from fink_broker.monitoring import costs, delivery, latency, nights, outlets
 from fink_broker.monitoring.counts import Books
-from fink_broker.services import live, multimessenger, registry
+from fink_broker.services import archive, live, multimessenger, registry
 
 _DROPPED = ("cut", "duplicate")
 _COSTLIEST = 10
@@ -68,8 +68,8 @@ def status(settings: Settings, night: str | None = None) -> dict[str, Any]:
         query, a part of the lag); of raw2science cuts (name to number), cpu_ms (an alert, by science module) and memory_mb; of distribution
         filters (name to cpu_ms an alert, alerts, failures, reason, since the service has started; off: since and reason), broken (file
         to what is wrong with it), held and too_large (see `monitoring.delivery.state`); of multimessenger notices (see
-        `notices.book.summary`); of notify, which is there if outlets are, lost and outlets (see
-        `monitoring.outlets.delivered`). Of a night ``account``, see `monitoring.nights.Account`.
+        `notices.book.summary`); of archive collisions (pairs of alerts with one row key); of notify, which is there if outlets are, lost
+        and outlets (see `monitoring.outlets.delivered`). Of a night ``account``, see `monitoring.nights.Account`.
     """
     books = Books(settings, surveys.get(settings.survey), night)
     services = {}
@@ -93,6 +93,7 @@ def status(settings: Settings, night: str | None = None) -> dict[str, Any]:
             **({"cuts": count.cuts, **asdict(costs.newest(books))} if entry.name == "raw2science" else {}),
             **(_filters(settings) if entry.name == "distribution" else {}),
             **({"notices": multimessenger.notices(settings)} if entry.name == multimessenger.NAME else {}),
+            **({"collisions": len(archive.counts(settings).collisions)} if entry.name == archive.NAME else {}),
             **(delivery.state(books) if entry.name == delivery.SERVICE else {}),
             "ok": count.meets,
         }
@@ -165,6 +166,8 @@ def table(state: Mapping[str, Any]) -> str:
         notes += [f"  {name}: rejected {number:,}: {reason}" for reason, number in service["rejected"].items()]
         if service.get("lost"):
             notes.append(f"  {name}: LOST {service['lost']:,}: gone from Kafka before they were read; the log says where")
+        if service.get("collisions"):
+            notes.append(f"  {name}: {service['collisions']:,} pairs of alerts have one row key, of which one is kept; the log names them")
         if service.get("backlog"):
             notes.append(f"  {name}: {service['backlog']:,} of the lag are a backlog, which comes in beside the new alerts")
         notes += [

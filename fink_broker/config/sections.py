@@ -95,13 +95,26 @@ class Kafka(Section):
 
 
 class HBase(Section):
-    """The HBase tables and the embedded server."""
+    """The HBase tables and the embedded server.
+
+    Attributes
+    ----------
+    regions : int
+        Into how many a new table is divided.
+    compression : str
+        Of a new table's files.
+    site : Path, optional
+        Folder of the hbase-site.xml of a cluster.
+    """
 
     thrift: str = "local"
     port: Port = 9090
     heap: str = "768m"
     table_prefix: str = ""
     batch_cells: Count = 20_000
+    regions: Count = 1
+    compression: Literal["none", "gz", "snappy", "lz4", "zstd"] = "gz"
+    site: Path | None = None
 
 
 class SchemaRegistry(Section):

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
-import gc
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from itertools import groupby
+from operator import itemgetter
 from types import TracebackType
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import happybase
-from Hbase_thrift import AlreadyExists
-from Hbase_thrift import IOError as IOError_
 from thriftpy2.thrift import TException
 
-from fink_broker.errors import ConfigError
+from fink_broker.connectors import hbase_write
+from fink_broker.connectors.hbase_write import ANNOTATIONS, Collision, Row
 from fink_broker.infra.retry import patiently
 
-ANNOTATIONS = "a"
+__all__ = ["ANNOTATIONS", "SCHEMA_PREFIX", "Client", "Collision", "Place", "Row", "wait_for"]
+
 SCHEMA_PREFIX = b"schema_"
 
 # A broken or idle connection, a server that is not there or not ready: all worth another try.
@@ -66,22 +65,6 @@ def wait_for(host: str, port: int, seconds: float) -> None:
         client.tables()
 
 
-class Collision(NamedTuple):
-    """Two alerts with one row key: what the first column of each holds."""
-
-    key: bytes
-    there: bytes
-    new: bytes
-
-
-class Row(NamedTuple):
-    """A row to put: key, version of its cells (ms), and ``family:name`` to bytes."""
-
-    key: bytes
-    timestamp: int
-    cells: dict[bytes, bytes]
-
-
 class Client:
     """A connection that comes back: whatever is asked is tried again, with back-off, while the server does not answer."""
 
@@ -122,7 +105,7 @@ class Client:
 
         def make(name: str) -> None:
             with Client(self.place) as client:
-                client._ask(partial(_create, name=self._full(name), families=tables[name], compression=compression))
+                client._ask(partial(hbase_write.create, name=self._full(name), families=tables[name], compression=compression))
 
         # Half a second each, which HBase spends waiting: together they take little longer.
         with ThreadPoolExecutor(8) as pool:
@@ -161,10 +144,22 @@ class Client:
             HBase did not answer in time.
         """
         collisions: set[Collision] = set()
-        for some in _requests(rows, self.place.batch_cells):
-            with _no_collection():
-                self._ask(partial(_write, name=self._full(table), rows=some, keep=keep, shared=shared, collisions=collisions))
+        for some in hbase_write.requests(rows, self.place.batch_cells):
+            with hbase_write.no_collection():
+                self._ask(partial(hbase_write.write, name=self._full(table), rows=some, keep=keep, shared=shared, collisions=collisions))
         return collisions
+
+    def forget(self, table: str, rows: Iterable[tuple[bytes, int]], families: Sequence[str]) -> None:
+        """Delete the cells of rows, given with the newest version that goes, in some families."""
+
+        def ask(connection: happybase.Connection) -> None:
+            for version, some in groupby(sorted(rows, key=itemgetter(1)), itemgetter(1)):
+                with connection.table(self._full(table)).batch(timestamp=version, transaction=True) as batch:
+                    for key, _ in some:
+                        batch.delete(key, [family.encode() for family in families])
+
+        rows = list(rows)
+        self._ask(ask)
 
     def row(self, table: str, key: bytes) -> dict[bytes, bytes]:
         """Cells of a row, empty if there is none."""
@@ -200,70 +195,3 @@ class Client:
                 raise
 
         return patiently(attempt, _FAULTS, self.place.patience_s, f"HBase at {self.place.host}:{self.place.port}")
-
-
-def _create(connection: happybase.Connection, name: str, families: Sequence[str], compression: str) -> None:
-    # Asked here, so that another try finds what the first, or somebody else, has made.
-    if name.encode() in connection.tables():
-        return
-    options = {"max_versions": 1, "bloom_filter_type": "ROW", "block_cache_enabled": True, "compression": compression.upper()}
-    try:
-        connection.create_table(name, {family: dict(options) for family in [*families, ANNOTATIONS]})
-    except IOError_ as error:
-        message = str(error.message)
-        if "Compression" in message:
-            raise ConfigError(f"this HBase cannot load the compression {compression}: set [hbase] compression to gz or none") from error
-        raise
-    except AlreadyExists:
-        return
-
-
-def _requests(rows: Iterable[Row], cells: int) -> Iterator[list[Row]]:
-    some: list[Row] = []
-    size = 0
-    for row in rows:
-        some.append(row)
-        size += len(row.cells)
-        if size >= cells:
-            yield some
-            some, size = [], 0
-    if some:
-        yield some
-
-
-@contextlib.contextmanager
-def _no_collection() -> Iterator[None]:
-    """A request is made of one object a cell: looking for cycles among them would take a third of the time."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
-
-
-def _write(connection: happybase.Connection, name: str, rows: Sequence[Row], keep: bool, shared: bool, collisions: set[Collision]) -> None:
-    table = connection.table(name)
-    marker = next(iter(rows[0].cells))
-    there = {key: cells[marker] for key, cells in table.rows([row.key for row in rows], [marker], include_timestamp=True)}
-    # No version may lie in the future: it would outlive what comes after it.
-    now = time.time_ns() // 1_000_000
-    versions: dict[int, list[Row]] = {}
-    for row in rows:
-        version = min(row.timestamp, now)
-        before, since = there.get(row.key, (row.cells[marker], 0))
-        # Noted before anything is put: another try finds the new row.
-        if before != row.cells[marker]:
-            collisions.add(Collision(row.key, before, row.cells[marker]))
-        if since == 0 or (since <= version and not keep):
-            versions.setdefault(version, []).append(row)
-    for version, some in sorted(versions.items()):
-        # Deleted just below the new version (a delete hides puts of its own version), so that no cell of the old row shines through.
-        with table.batch(timestamp=version - 1, transaction=True) as deletes:
-            for row in some:
-                if shared or (row.key in there and there[row.key][1] < version):
-                    deletes.delete(row.key, sorted({column.partition(b":")[0] for column in row.cells}))
-        with table.batch(timestamp=version, transaction=True) as batch:
-            for row in some:
-                batch.put(row.key, row.cells)

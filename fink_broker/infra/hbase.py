@@ -27,7 +27,7 @@ _POLL_S = 0.2
 _THRIFT_HEAP = "256m"
 
 # Hadoop and HBase reach into the JDK; these are the packages that HBase's own scripts open.
-_OPENS = [
+OPENS = [
     f"--add-opens=java.base/{package}=ALL-UNNAMED"
     for package in ("java.lang", "java.lang.reflect", "java.nio", "sun.nio.ch", "java.util", "java.util.concurrent")
 ]
@@ -81,7 +81,7 @@ def _start(settings: Settings, master: Running | None) -> Running:
     where = f"{ports.HOST}:{port}"
     if master is None:
         # ZooKeeper holds nothing that HBase cannot tell anew, but the locks of a killed server for as long as its session.
-        shutil.rmtree(_folder(settings) / "zookeeper", ignore_errors=True)
+        shutil.rmtree(folder(settings) / "zookeeper", ignore_errors=True)
         _configure(settings, ports.free())
         pid = processes.detach(_command(settings, NAME, settings.hbase.heap, _MASTER), settings.log(NAME))
         master = processes.register(settings, NAME, where, pid)
@@ -126,21 +126,22 @@ def _is_ready(port: int) -> bool:
 
 
 def _command(settings: Settings, name: str, heap: str, main: list[str]) -> list[str]:
-    class_path = [_folder(settings) / "conf", java.jar_folder("hbase")]
-    return java.command(settings, name, class_path=class_path, heap=heap, options=_OPENS, main=main)
+    class_path = [folder(settings) / "conf", java.jar_folder("hbase")]
+    return java.command(settings, name, class_path=class_path, heap=heap, options=OPENS, main=main)
 
 
-def _folder(settings: Settings) -> Path:
+def folder(settings: Settings) -> Path:
+    """Data and configuration of the embedded HBase."""
     return settings.root / "hbase"
 
 
 def _configure(settings: Settings, zookeeper_port: int) -> None:
     """Write hbase-site.xml anew, because ports may change; the data stay."""
-    folder = _folder(settings)
+    here = folder(settings)
     values: dict[str, object] = {
-        "hbase.rootdir": f"file://{folder / 'data'}",
-        "hbase.tmp.dir": folder / "tmp",
-        "hbase.zookeeper.property.dataDir": folder / "zookeeper",
+        "hbase.rootdir": f"file://{here / 'data'}",
+        "hbase.tmp.dir": here / "tmp",
+        "hbase.zookeeper.property.dataDir": here / "zookeeper",
         "hbase.zookeeper.property.clientPort": zookeeper_port,
         "hbase.zookeeper.quorum": ports.HOST,
         "hbase.cluster.distributed": "false",
@@ -168,6 +169,6 @@ def _configure(settings: Settings, zookeeper_port: int) -> None:
         "zookeeper.recovery.retry": 0,
     }
     rows = "".join(f"  <property><name>{name}</name><value>{escape(str(value))}</value></property>\n" for name, value in values.items())
-    path = folder / "conf" / "hbase-site.xml"
+    path = here / "conf" / "hbase-site.xml"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(f"<?xml version='1.0' encoding='UTF-8'?>\n<configuration>\n{rows}</configuration>\n", encoding="utf-8")

@@ -6,12 +6,13 @@ import json
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
 from pyspark.sql.streaming.query import StreamingQuery
 
 from fink_broker.config import Settings
@@ -21,11 +22,11 @@ from fink_broker.errors import ServerUnavailable
 from fink_broker.filters import registry
 from fink_broker.infra import hbase
 from fink_broker.science.registry import active
-from fink_broker.services import raw2science
+from fink_broker.services import past, raw2science, tables
 from fink_broker.services.context import Context, trigger
 from fink_broker.services.writer import OUTCOME, writer
-from fink_broker.surveys import FinkColumn, Survey
-from fink_broker.transforms.rows import filled, kinds, puts, rows
+from fink_broker.surveys import FinkColumn, Survey, Table
+from fink_broker.transforms.rows import ROW_KEY, filled, puts
 
 NAME = "archive"
 
@@ -90,7 +91,9 @@ def place(settings: Settings) -> Place:
     return Place(host, port, settings.hbase.table_prefix, settings.hbase.batch_cells, settings.wait.seconds)
 
 
-def build(alerts: DataFrame, context: Context, target: Place) -> tuple[DataFrame, Callable[[DataFrame, int], Written]]:
+def build(
+    alerts: DataFrame, context: Context, target: Place, only: Collection[str] | None = None
+) -> tuple[DataFrame, Callable[[DataFrame, int], Written]]:
     """What to stream and what to do with each batch of it.
 
     Parameters
@@ -101,6 +104,8 @@ def build(alerts: DataFrame, context: Context, target: Place) -> tuple[DataFrame
         Settings and survey.
     target : Place
         Where the tables are; those that are missing are made.
+    only : collection of str, optional
+        Names of the tables to write; all that the alerts have rows in without.
 
     Returns
     -------
@@ -112,13 +117,13 @@ def build(alerts: DataFrame, context: Context, target: Place) -> tuple[DataFrame
     ServerUnavailable
         HBase did not answer in time.
     """
-    survey = definition(context)
+    survey = definition(context.settings, context.survey)
     folder = str(context.settings.archive_folder / "science")
     with Client(target) as client:
-        client.create({table.name: table.families for table in survey.tables})
-    tables = filled(survey, alerts)
-    types = {table.name: kinds(rows(alerts, table, survey, folder)) for table in tables}
-    prepared, layouts = puts(alerts, survey, tables, folder)
+        tables.make(context.settings, survey.tables, client)
+    chosen = [table for table in filled(survey, alerts) if only is None or table.name in only]
+    prepared, layouts = puts(alerts, survey, chosen, folder)
+    types = {layout.table: layout.kinds for layout in layouts}
     write = writer(target, layouts)
     partitions = context.settings.spark.shuffle_partitions
     known: set[str] = set()
@@ -141,21 +146,57 @@ def build(alerts: DataFrame, context: Context, target: Place) -> tuple[DataFrame
     return prepared, batch
 
 
-def definition(context: Context) -> Survey:
+def rebuild(context: Context, night: str, only: Collection[str] | None = None) -> Written:
+    """Write the alerts of one night once more, as they lie in the Parquet archive and, not merged yet, in science.
+
+    What the stream has put is put again, under the same versions; a track that has been found since changes the alert's class, and so the
+    keys of some of its rows: those that it had before are deleted.
+
+    Raises
+    ------
+    UsageError
+        There are no alerts of that night.
+    SumsDoNotMeet
+        The archive does not have what was merged into it.
+    ServerUnavailable
+        HBase did not answer in time.
+    """
+    target, survey = place(context.settings), definition(context.settings, context.survey)
+    alerts = past.alerts(context.spark, context.settings, survey, night, night).withColumn("night", F.lit(night))
+    prepared, write = build(alerts, context, target, only)
+    written = write(prepared, -1)
+    with Client(target) as client:
+        for table in filled(survey, alerts):
+            if (only is None or table.name in only) and "fink." in " ".join([*table.key, table.where or ""]):
+                client.forget(table.name, _stale(alerts, table, survey), table.families)
+    return written
+
+
+def _stale(alerts: DataFrame, table: Table, survey: Survey) -> list[tuple[bytes, int]]:
+    """Keys that alerts had in a table before their tracks were known, and have no more, each with its version."""
+
+    def held(frame: DataFrame) -> DataFrame:
+        put, [layout] = puts(frame, survey, [table])
+        return put.select(F.col(layout.key).alias(ROW_KEY), layout.version).where(F.col(ROW_KEY).isNotNull())
+
+    gone = held(alerts.drop("tracklet")).join(held(alerts), ROW_KEY, "left_anti")
+    return [(row[0].encode(), row[1]) for row in gone.collect()]
+
+
+def definition(settings: Settings, survey: Survey) -> Survey:
     """The survey with what the configuration adds: columns of the user's own modules, and tables of what filters have chosen."""
-    survey = context.survey
     columns = dict(survey.fink_columns)
     nested = {column.source.partition(".")[0] for column in columns.values() if column.source}
-    for module in active(context.settings, survey):
+    for module in active(settings, survey):
         for name, kind in module.outputs.items():
             if name not in nested:
                 columns.setdefault(name, FinkColumn(kind))
-    tables = list(survey.tables)
+    more: list[Table] = []
     if survey.tag is not None:
         # Of filters that are functions, distribution alone knows what they have chosen.
-        chosen = [one for one in registry.active(context.settings, survey) if one.sql is not None and not one.uses]
-        tables += [replace(survey.tag, name=survey.tag.name.format(one.name), where=one.sql) for one in chosen]
-    return replace(survey, fink_columns=columns, tables=tuple(tables))
+        chosen = [one for one in registry.active(settings, survey) if one.sql is not None and not one.uses]
+        more = [replace(survey.tag, name=survey.tag.name.format(one.name), where=one.sql) for one in chosen]
+    return replace(survey, fink_columns=columns, tables=(*survey.tables, *more))
 
 
 def _write_schema_rows(target: Place, version: str, types: Mapping[str, Mapping[str, str]]) -> None:

@@ -48,17 +48,13 @@ def alerts(spark: SparkSession, settings: Settings, survey: Survey, first: str |
         The archive does not have what was merged into it.
     """
     present = by_night(settings, _KIND)
-    every = sorted(set(present) | archive.nights(settings, _KIND))
-    nights = [night for night in every if (first or night) <= night <= (last or night)]
     merged: list[Path] = []
     fresh: list[Path] = []
-    for night in nights:
+    for night in nights(settings, first, last):
         old = _archived(settings, night)
         merged += old.files
         known = set(old.note.files) if old.files else set()
         fresh += [file.path for file in present.get(night, []) if file.path.name not in known]
-    if not merged and not fresh:
-        raise UsageError(f"there are no science alerts of these nights; there are: {_span(every)}")
     parts = []
     if merged:
         parts.append(_placed(spark.read.option("mergeSchema", "true").parquet(*map(str, merged))))
@@ -68,6 +64,21 @@ def alerts(spark: SparkSession, settings: Settings, survey: Survey, first: str |
         parts.append(archived(_placed(reader.parquet(*map(str, fresh))), survey))
     found = reduce(lambda one, other: one.unionByName(other, allowMissingColumns=True), parts)
     return once(_complete(found, survey), survey.alert_id)
+
+
+def nights(settings: Settings, first: str | None = None, last: str | None = None) -> list[str]:
+    """The nights that there are science alerts of, oldest first.
+
+    Raises
+    ------
+    UsageError
+        There are none of these nights.
+    """
+    every = sorted(set(by_night(settings, _KIND)) | archive.nights(settings, _KIND))
+    found = [night for night in every if (first or night) <= night <= (last or night)]
+    if not found:
+        raise UsageError(f"there are no science alerts of these nights; there are: {_span(every)}")
+    return found
 
 
 def _archived(settings: Settings, night: str) -> archive.Night:

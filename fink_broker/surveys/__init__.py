@@ -12,6 +12,7 @@ from typing import Literal
 from fink_broker.errors import ConfigError
 from fink_broker.surveys.conditions import Condition
 from fink_broker.surveys.facts import Facts
+from fink_broker.surveys.lookups import Lookups
 from fink_broker.surveys.statistics import Statistics
 from fink_broker.surveys.table import FinkColumn, Table
 
@@ -93,6 +94,8 @@ class Survey:
         to the null that says that nothing is known.
     tables : tuple of Table
         HBase tables, main table first.
+    lookups : Lookups, optional
+        Which of them answers what.
     tag : Table, optional
         Table of what a filter has chosen: its name has ``{}`` for the filter's.
     counterparts : Counterparts, optional
@@ -133,6 +136,7 @@ class Survey:
     fink_columns: Mapping[str, FinkColumn] = field(default_factory=dict)
     aliases: Mapping[str, str] = field(default_factory=dict)
     tables: tuple[Table, ...] = ()
+    lookups: Lookups | None = None
     tag: Table | None = None
     counterparts: Counterparts | None = None
     statistics: Statistics | None = None

@@ -43,6 +43,8 @@ class Layout:
         Column of the versions of its cells.
     cells : tuple
         ``family:name`` and the column, or field of each row, that has its values.
+    kinds : dict
+        Type of each ``family:name``, as the schema row names it: integer, long, float, double, string or boolean.
     each, last, unique : bool
         As in `Table`.
     """
@@ -51,6 +53,7 @@ class Layout:
     key: str
     version: str
     cells: tuple[tuple[bytes, str], ...]
+    kinds: dict[str, str]
     each: bool
     last: bool
     unique: bool
@@ -87,11 +90,6 @@ def filled(survey: Survey, alerts: DataFrame) -> list[Table]:
     return [table for table in survey.tables if table.streamed and all(name in alerts.columns for name in table.needs)]
 
 
-def kinds(table_rows: DataFrame) -> dict[str, str]:
-    """Type of each column, as the schema row names it: integer, long, float, double, string or boolean."""
-    return {field.name: _kind(field.dataType) for field in table_rows.schema if field.name != ROW_KEY}
-
-
 def puts(alerts: DataFrame, survey: Survey, tables: Iterable[Table], archive: str = "") -> tuple[DataFrame, list[Layout]]:
     """The rows of some tables at once: the alerts are read, and go to Python, only once, and so does a value that many tables have.
 
@@ -104,21 +102,27 @@ def puts(alerts: DataFrame, survey: Survey, tables: Iterable[Table], archive: st
         One a table.
     """
     prepared = _prepared(alerts, survey, archive)
-    values: dict[str, str] = {}
-    columns: dict[str, Column] = {}
+    chosen = list(tables)
+    plain = {table.name: _columns(table, prepared) for table in chosen if table.each is None}
+    values = {
+        sql: f"value{number}" for number, sql in enumerate(dict.fromkeys(sql for columns in plain.values() for sql in columns.values()))
+    }
+    types = _kinds_of(prepared, {name: sql for sql, name in values.items()})
+    columns = {name: F.expr(_text(sql, types[name])) for sql, name in values.items()}
     layouts = []
-    for number, table in enumerate(tables):
+    for number, table in enumerate(chosen):
         key, version = f"key{number}", "last" if table.last else "processed"
         if table.each is None:
-            expressions = _columns(table, prepared)
-            cells = [(name.encode(), values.setdefault(sql, f"value{len(values)}")) for name, sql in expressions.items()]
+            cells = {name: values[sql] for name, sql in plain[table.name].items()}
+            kinds = {name: types[value] for name, value in cells.items()}
             columns[key] = F.expr(_key(table) if table.where is None else f"case when {table.where} then {_key(table)} end")
         else:
-            fields = _texts(_of_entries(prepared, table), _columns(table, _of_entries(prepared, table)))
-            cells = [(name.encode(), name) for name in fields]
-            columns[key] = F.expr(_entries(table, fields))
-        layouts.append(Layout(table.name, key, version, tuple(cells), table.each is not None, table.last, table.unique))
-    columns |= {name: F.expr(sql) for name, sql in _texts(prepared, {name: sql for sql, name in values.items()}).items()}
+            exploded = _of_entries(prepared, table)
+            fields = _columns(table, exploded)
+            cells, kinds = {name: name for name in fields}, _kinds_of(exploded, fields)
+            columns[key] = F.expr(_entries(table, {name: _text(sql, kinds[name]) for name, sql in fields.items()}))
+        named = tuple((name.encode(), value) for name, value in cells.items())
+        layouts.append(Layout(table.name, key, version, named, kinds, table.each is not None, table.last, table.unique))
     put = prepared.select(
         F.expr(healpix.ring(_NSIDE, *survey.position)).alias("pixel"),
         F.expr(survey.alert_id).alias("id"),
@@ -142,11 +146,14 @@ def _of_entries(alerts: DataFrame, table: Table) -> DataFrame:
     return alerts if table.each is None else alerts.select("*", F.explode(F.expr(table.each)).alias(ENTRY))
 
 
-def _texts(alerts: DataFrame, expressions: dict[str, str]) -> dict[str, str]:
+def _kinds_of(alerts: DataFrame, expressions: dict[str, str]) -> dict[str, str]:
+    schema = alerts.select(*[F.expr(sql).alias(name) for name, sql in expressions.items()]).schema
+    return {field.name: _kind(field.dataType) for field in schema}
+
+
+def _text(sql: str, kind: str) -> str:
     """With a cast where HBase has text."""
-    types = alerts.select(*[F.expr(sql).alias(name) for name, sql in expressions.items()]).schema
-    texts = {field.name for field in types if _kind(field.dataType) in ("string", "boolean")}
-    return {name: f"cast({sql} as string)" if name in texts else sql for name, sql in expressions.items()}
+    return f"cast({sql} as string)" if kind in ("string", "boolean") else sql
 
 
 def _key(table: Table) -> str:

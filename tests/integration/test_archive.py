@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import happybase
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -17,12 +18,13 @@ from fink_broker import __version__, surveys
 from fink_broker.config import Settings
 from fink_broker.config.sections import Distribution, HBase, Raw2science, Wait
 from fink_broker.connectors import parquet
+from fink_broker.connectors.archive import folder
 from fink_broker.connectors.hbase import Client, Place, Row, wait_for
-from fink_broker.errors import ConfigError, ServerUnavailable
+from fink_broker.errors import ConfigError, ServerUnavailable, UsageError
 from fink_broker.infra import hbase
 from fink_broker.monitoring import statistics
 from fink_broker.monitoring.counts import Books
-from fink_broker.services import aggregation, archive
+from fink_broker.services import aggregation, archive, tables
 from fink_broker.services.context import Context, RunOptions
 from fink_broker.services.writer import OUTCOME, writer
 from fink_broker.surveys import Survey
@@ -32,6 +34,7 @@ pytestmark = pytest.mark.integration
 
 ZTF = surveys.get("ztf")
 # HBase takes half a second to make a table: most tests need two.
+NAMES = ("ztf", "ztf.class", "ztf.tracklet")
 SMALL = replace(ZTF, tables=ZTF.tables[:2])
 PROCESSED = datetime(2026, 3, 22, 4, 42, 6, 87623, tzinfo=UTC)
 FORMATS = {"integer": ">i", "long": ">q", "float": ">f", "double": ">d"}
@@ -165,7 +168,7 @@ def test_every_table_of_rubin_has_its_rows(spark, context, client, shared):
     settings = context.settings.model_copy(update={"survey": "rubin", "distribution": filters, "raw2science": Raw2science(modules=[])})
     rubin_context = Context(spark, settings, rubin)
     written = put(alerts.coalesce(1), rubin_context)
-    defined = archive.definition(rubin_context)
+    defined = archive.definition(settings, rubin)
     assert {table.name for table in defined.tables} - {table.name for table in rubin.tables} == {
         "rubin.tag_bright",
         "rubin.tag_solar_system",
@@ -251,6 +254,34 @@ def test_the_last_alert_of_an_object_has_the_row_they_share(spark, context, clie
     assert (written.alerts, written.rows["ztf"], written.rows["ztf.pixel128"], written.collisions) == (4, 4, 1, [])
 
 
+def test_a_night_is_written_again_with_what_its_merge_has_found(spark, context, client):
+    context = replace(context, survey=replace(ZTF, tables=tuple(table for table in ZTF.tables if table.name in NAMES)))
+    alerts = science(spark).limit(20)
+    put(alerts, context)
+    archived = alerts.drop("night").withColumn("tracklet", F.expr("if(candid % 2 = 0, 'TRCK_20260322_044206_00', '')"))
+    archived.write.parquet(str(folder(context.settings, "science", "20260322")))
+    written = archive.rebuild(context, "20260322", ["ztf.class", "ztf.tracklet"])
+    assert set(written.rows) == {"ztf.class", "ztf.tracklet"}
+    assert written.rows["ztf.tracklet"] > 0
+    assert archive.rebuild(context, "20260322").alerts == 20
+    # No row of the class that an alert was taken for before.
+    assert_tables_hold(client, archived.withColumn("night", F.lit("20260322")), context.survey, context.settings.archive_folder / "science")
+    with pytest.raises(UsageError, match="there are no science alerts of these nights; there are: 20260322 to 20260322"):
+        archive.rebuild(context, "20260323")
+
+
+def test_two_alerts_with_one_key_are_told_and_the_same_one_stays_whatever_comes_first(spark, context, client):
+    one = science(spark).limit(1)
+    twin = one.withColumns({"candid": F.expr("candid + 1"), "gcvs": F.lit(None).cast("string")})
+    ids = [row["candid"] for row in (one.first(), twin.first())]
+    assert put(one, context).collisions == []
+    told = put(twin, context).collisions
+    assert [line.rpartition(": ")[2] for line in told] == [f"{ids[0]} and {ids[1]}"]
+    assert put(twin.union(one), context).collisions == told
+    [(_, cells)] = [row for row in client.scan("ztf") if not row[0].startswith(b"schema_")]
+    assert struct.unpack(">q", cells[b"i:candid"])[0] == ids[1]
+
+
 def test_own_modules_have_a_column_too(spark, context, client, tmp_path):
     code = "from fink_broker.science import outputs\n@outputs(brightness='array<int>')\ndef brightness(magpsf):\n    return magpsf\n"
     (tmp_path / "own.py").write_text(code, encoding="utf-8")
@@ -298,6 +329,31 @@ def test_who_is_not_there_is_waited_for_and_then_named(settings, spark, context,
     with pytest.raises(ServerUnavailable, match=r"within 20 s: is it running\?"):
         archive.recover(context, error.value)
     assert archive.recover(context, ValueError("something else")) is None
+
+
+def test_new_tables_are_divided_where_their_keys_divide_evenly(client, context, settings):
+    divided = context.settings.hbase.model_copy(update={"regions": 3})
+    here = context.settings.model_copy(update={"hbase": divided})
+    with pytest.raises(ConfigError, match=r"set \[hbase\] site to the folder of the cluster's hbase-site.xml"):
+        tables.make(here, SMALL.tables, client)
+    here = context.settings.model_copy(update={"hbase": divided.model_copy(update={"site": hbase.folder(settings) / "conf"})})
+    assert tables.make(here, SMALL.tables, client) == ["ztf", "ztf.pixel128"]
+    assert tables.make(here, SMALL.tables, client) == []
+    for table in SMALL.tables:
+
+        def made(connection: happybase.Connection, name: str = table.name) -> tuple[list, dict]:
+            there = connection.table(client._full(name))
+            return there.regions(), there.families()
+
+        regions, families = client._ask(made)
+        assert [region["start_key"].decode() for region in regions] == ["", *table.splits(3)]
+        assert set(families) == {b"i", b"d", b"a"}
+        assert {(family["compression"], family["bloom_filter_type"]) for family in families.values()} == {(b"GZ", b"ROW")}
+
+
+def test_a_compression_that_hbase_cannot_load_is_said(client):
+    with pytest.raises(ConfigError, match="this HBase cannot load the compression snappy"):
+        client.create({"one": ("i",)}, "snappy")
 
 
 def test_a_night_is_counted_once_in_files_and_in_the_table_of_statistics(spark, context, client, tmp_path, templates):

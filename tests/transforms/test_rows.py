@@ -16,7 +16,7 @@ from pyspark.sql import functions as F
 from datasim import TEMPLATES
 from fink_broker import surveys
 from fink_broker.surveys import FinkColumn, Table, healpix
-from fink_broker.transforms.rows import kinds, puts, rows
+from fink_broker.transforms.rows import puts, rows
 
 ZTF = surveys.get("ztf")
 MAIN, PIXEL = ZTF.tables[:2]
@@ -34,6 +34,12 @@ def science(spark: SparkSession) -> DataFrame:
             "brokerEndProcessTimestamp": F.lit(PROCESSED),
         }
     )
+
+
+def kinds(alerts: DataFrame) -> dict[str, str]:
+    """The types that the schema row of the main table names."""
+    _, [layout] = puts(alerts, ZTF, [MAIN])
+    return layout.kinds
 
 
 def test_the_main_table_holds_the_alert_and_every_fink_column(science):
@@ -54,8 +60,7 @@ def test_values_are_those_of_the_alert(science):
 
 
 def test_fink_columns_have_their_default_and_type_where_their_module_is_off(science):
-    table = rows(science, MAIN, ZTF)
-    row, types = table.first(), kinds(table)
+    row, types = rows(science, MAIN, ZTF).first(), kinds(science)
     names = {"int": "integer", "float": "float", "double": "double", "string": "string", "boolean": "boolean"}
     for name, column in ZTF.fink_columns.items():
         assert row[f"d:{name}"] == column.default, name
@@ -75,7 +80,7 @@ def test_defaults_are_those_that_readers_of_fink_know():
 
 
 def test_kinds_are_those_that_readers_know(science):
-    types = kinds(rows(science, MAIN, ZTF))
+    types = kinds(science)
     assert set(types.values()) == {"integer", "long", "float", "double", "string", "boolean"}
     assert (types["i:jd"], types["i:candid"], types["i:fid"], types["i:magpsf"]) == ("double", "long", "integer", "float")
 

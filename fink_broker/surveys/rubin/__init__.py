@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fink_broker.surveys import Survey
 from fink_broker.surveys.facts import Facts
+from fink_broker.surveys.rubin.lookups import LOOKUPS
 from fink_broker.surveys.rubin.statistics import STATISTICS
 from fink_broker.surveys.rubin.tables import FIRST, TABLES, TAG
 
@@ -70,6 +71,7 @@ SURVEY = Survey(
     },
     tables=TABLES,
     tag=TAG,
+    lookups=LOOKUPS,
     schema_version="lsst_schema_version",
     histories=("prvDiaSources", "prvDiaForcedSources"),
     facts=Facts(

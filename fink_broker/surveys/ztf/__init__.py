@@ -7,6 +7,7 @@ from fink_broker.surveys.conditions import Condition
 from fink_broker.surveys.facts import Facts
 from fink_broker.surveys.ztf.classes import fink_class
 from fink_broker.surveys.ztf.counterparts import COUNTERPARTS
+from fink_broker.surveys.ztf.lookups import LOOKUPS
 from fink_broker.surveys.ztf.quality import CUTS
 from fink_broker.surveys.ztf.science import FINK_COLUMNS
 from fink_broker.surveys.ztf.statistics import STATISTICS
@@ -53,6 +54,7 @@ SURVEY = Survey(
     # As fink-broker's distribution names them for the filters of fink-filters.
     aliases={"cstampDatac": "cutoutScience.stampData", "linear_fit_slope": "lc_features_r.linear_fit_slope"},
     tables=TABLES,
+    lookups=LOOKUPS,
     counterparts=COUNTERPARTS,
     statistics=STATISTICS,
     # As Fink's data transfer adds it, and fink-client divides what it stores by it.

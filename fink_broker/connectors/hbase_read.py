@@ -1,0 +1,136 @@
+"""Reading the HBase tables: rows by key, by stretches of keys and by a cell. No Spark here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import happybase
+
+from fink_broker.connectors.hbase import SCHEMA_PREFIX, Client
+from fink_broker.errors import UsageError
+
+_SCAN_ROWS = 1_000
+
+Rows = list[tuple[bytes, dict[bytes, bytes]]]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """A stretch of the keys of a table, from `first` on to before `end`; from its end back to its beginning if so."""
+
+    first: bytes
+    end: bytes
+    backwards: bool = False
+
+    @classmethod
+    def prefix(cls, begin: str) -> Stretch:
+        """The keys that begin so."""
+        return cls(begin.encode(), _after(begin.encode()))
+
+    @classmethod
+    def times(cls, begin: str, since: float | None = None, until: float | None = None, *, backwards: bool = False) -> Stretch:
+        """The keys that begin so and go on with a time in days, from `since` to `until`, both included.
+
+        Times of a survey have the same number of digits before the point, so their texts sort as they do.
+        """
+        first = f"{begin}{'0' if since is None else since}".encode()
+        # The colon comes after all digits.
+        end = f"{begin}:".encode() if until is None else _after(f"{begin}{until}".encode())
+        return cls(first, end, backwards)
+
+
+def _after(key: bytes) -> bytes:
+    """The first key behind all that begin so; these are texts, without a byte 255."""
+    return key[:-1] + bytes([key[-1] + 1])
+
+
+def _before(key: bytes) -> bytes:
+    """A key between this one and all texts before it."""
+    return key[:-1] + bytes([key[-1] - 1, 255])
+
+
+class Reader(Client):
+    """Reads tables. A thread needs a reader of its own."""
+
+    def stretches(self, table: str, some: Iterable[Stretch], columns: Sequence[str] | None = None, limit: int | None = None) -> Rows:
+        """Rows of some stretches of keys, in their order, without schema rows.
+
+        Parameters
+        ----------
+        table : str
+            Table.
+        some : iterable of Stretch
+            Which keys.
+        columns : sequence of str, optional
+            ``family:name``, or ``family`` for all of one; all without. A row that has none of them is left out.
+        limit : int, optional
+            How many rows at most.
+
+        Raises
+        ------
+        UsageError
+            There is no such table.
+        ServerUnavailable
+            HBase did not answer in time.
+        """
+        found: Rows = []
+        for one in some:
+            left = None if limit is None else limit - len(found)
+            if left == 0:
+                break
+            rows = self._about(table, _scan(one, _encoded(columns), left))
+            found += [row for row in rows if not row[0].startswith(SCHEMA_PREFIX)]
+        return found
+
+    def rows(self, table: str, keys: Sequence[bytes], columns: Sequence[str] | None = None) -> Rows:
+        """Rows by their keys; see `stretches`."""
+        return self._about(table, lambda opened: opened.rows(keys, _encoded(columns)))
+
+    def containing(self, table: str, column: str, text: str) -> Rows:
+        """Rows whose cell of a column is this text: region servers look through the whole table."""
+        family, _, name = column.partition(":")
+        value = text.replace("'", "''")  # as HBase's filter language has it
+        condition = f"SingleColumnValueFilter('{family}', '{name}', =, 'binary:{value}', true, true)"
+        return self._about(table, lambda opened: list(opened.scan(filter=condition, batch_size=_SCAN_ROWS)))
+
+    def put(self, table: str, key: bytes, cells: Mapping[str, str], version: int) -> None:
+        """Put cells of text beside what a row has; `version` in ms."""
+        encoded = {column.encode(): text.encode() for column, text in cells.items()}
+        self._about(table, lambda opened: opened.put(key, encoded, timestamp=version))
+
+    def kinds(self, table: str) -> dict[str, str]:
+        """Types of the columns of a table, each by the newest of its schema rows that names it."""
+        rows = self._about(table, lambda opened: list(opened.scan(row_prefix=SCHEMA_PREFIX, include_timestamp=True)))
+        rows.sort(key=lambda row: max(written for _, written in row[1].values()))
+        return {column.decode(): kind.decode() for _, cells in rows for column, (kind, _) in cells.items()}
+
+    def _about(self, table: str, question: Callable[[happybase.Table], T]) -> T:
+        name = self._full(table)
+
+        def ask(connection: happybase.Connection) -> T:
+            try:
+                return question(connection.table(name))
+            except Exception as error:
+                # Thrift has one error for all that HBase refuses; this one does not go away by itself.
+                if "TableNotFound" in str(error):
+                    raise UsageError(
+                        f"HBase has no table '{name}' yet: the archive service makes the tables (fink start archive)"
+                    ) from error
+                raise
+
+        return self._ask(ask)
+
+
+def _scan(stretch: Stretch, columns: Sequence[bytes] | None, limit: int | None) -> Callable[[happybase.Table], Rows]:
+    first, end = (stretch.end, _before(stretch.first)) if stretch.backwards else (stretch.first, stretch.end)
+    size = min(limit or _SCAN_ROWS, _SCAN_ROWS)
+    return lambda opened: list(
+        opened.scan(row_start=first, row_stop=end, columns=columns, limit=limit, batch_size=size, reverse=stretch.backwards)
+    )
+
+
+def _encoded(columns: Sequence[str] | None) -> list[bytes] | None:
+    return None if columns is None else [column.encode() for column in columns]

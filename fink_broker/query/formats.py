@@ -1,0 +1,130 @@
+"""An answer as a table to look at, or as a file for other programs."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import math
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+
+def text(rows: pa.Table, width: int = 0) -> str:
+    """Columns side by side, as many as go into a width; below them, how many do not.
+
+    Parameters
+    ----------
+    rows : pyarrow.Table
+        An answer.
+    width : int
+        Characters of a line; 0 for all columns.
+    """
+    columns = [_padded([name, *_texts(rows[name])], right=_is_number(rows[name].type)) for name in rows.column_names]
+    shown = len(columns)
+    if width:
+        ends = np.cumsum([len(column[0]) + 2 for column in columns]) - 2
+        shown = max(1, int(np.searchsorted(ends, width, side="right")))
+    lines = ["  ".join(cells).rstrip() for cells in zip(*columns[:shown], strict=True)]
+    if shown < len(columns):
+        lines.append(f"... and {len(columns) - shown} more columns: --columns says which, --format csv gives all")
+    return "\n".join(lines) + "\n"
+
+
+def encoded(rows: pa.Table, form: str) -> bytes:
+    """An answer as the bytes of a file: one of `FORMATS`."""
+    return FORMATS[form](rows)
+
+
+def _csv(rows: pa.Table) -> bytes:
+    out = io.BytesIO()
+    pyarrow.csv.write_csv(_flat(rows), out)
+    return out.getvalue()
+
+
+def _parquet(rows: pa.Table) -> bytes:
+    out = io.BytesIO()
+    pq.write_table(rows, out)
+    return out.getvalue()
+
+
+def _json(rows: pa.Table) -> bytes:
+    columns = {name: _plain(rows[name]) for name in rows.column_names}
+    records = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+    return (json.dumps(records, default=_other, allow_nan=False, ensure_ascii=False) + "\n").encode()
+
+
+def _votable(rows: pa.Table) -> bytes:
+    # Half a second that only those who want a VOTable pay.
+    import pandas as pd
+    from astropy.io.votable.exceptions import VOWarning
+    from astropy.table import Table
+
+    kinds: dict[pa.DataType, Any] = {pa.int32(): pd.Int32Dtype(), pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
+    out = io.BytesIO()
+    with warnings.catch_warnings():
+        # A column's name is not its ID, which has no colon.
+        warnings.simplefilter("ignore", VOWarning)
+        Table.from_pandas(_flat(rows).to_pandas(types_mapper=kinds.get)).write(out, format="votable")
+    return out.getvalue()
+
+
+def _texts(column: pa.ChunkedArray[Any]) -> list[str]:
+    return ["" if value is None else value if isinstance(value, str) else json.dumps(value, default=_other) for value in _plain(column)]
+
+
+def _plain(column: pa.ChunkedArray[Any]) -> list[Any]:
+    """Values as JSON has them: no number is null, and a float is the shortest text that is this number in its precision."""
+    values: list[Any] = column.to_pylist()
+    if not pa.types.is_floating(column.type):
+        return [_without_nan(value) for value in values]
+    narrow = np.float32 if column.type == pa.float32() else np.float64
+    return [None if value is None or not math.isfinite(value) else float(str(narrow(value))) for value in values]
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {name: _without_nan(inner) for name, inner in value.items()}
+    return [_without_nan(inner) for inner in value] if isinstance(value, list) else value
+
+
+def _flat(rows: pa.Table) -> pa.Table:
+    """With records, arrays, bytes and times as text, for forms that do not know them."""
+    for place, field in enumerate(rows.schema):
+        kind = field.type
+        if pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_temporal(kind) or pa.types.is_decimal(kind):
+            values = [value or None for value in _texts(rows[field.name])]
+            rows = rows.set_column(place, field.name, pa.array(values, pa.string()))
+        elif pa.types.is_null(kind):
+            rows = rows.set_column(place, field.name, rows[field.name].cast(pa.string()))
+    return rows
+
+
+def _other(value: Any) -> str:
+    return base64.b64encode(value).decode() if isinstance(value, bytes) else str(value)
+
+
+def _padded(cells: list[str], *, right: bool) -> list[str]:
+    width = max(map(len, cells))
+    return [cell.rjust(width) if right else cell.ljust(width) for cell in cells]
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return pa.types.is_integer(kind) or pa.types.is_floating(kind)
+
+
+FORMATS: dict[str, Callable[[pa.Table], bytes]] = {
+    "csv": _csv,
+    "json": _json,
+    "parquet": _parquet,
+    "votable": _votable,
+    "table": lambda rows: text(rows).encode(),
+}
