@@ -233,7 +233,7 @@ class Archive(Section):
 
     trigger_seconds: Seconds = 5.0
     max_files_per_trigger: Count = 100
-    file_mb: Count = 256
+    file_mb: Count = 128
     retention_days: Count = 14
 
 

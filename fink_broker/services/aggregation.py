@@ -149,7 +149,7 @@ class _Table:
         host, port = hbase.address(settings)
         now = time.time_ns() // 1_000_000
         with Client(Place(host, port, settings.hbase.table_prefix, settings.hbase.batch_cells, _SOON_S)) as client:
-            client.create({spec.table: spec.families})
+            client.create({spec.table: spec.families}, settings.hbase.compression)
             schema = SCHEMA_PREFIX + f"{__version__}_{__version__}".encode()
             kinds = client.row(spec.table, schema)
             names = {name.encode(): b"integer" for cells in nights.values() for name in cells}

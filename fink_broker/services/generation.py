@@ -59,7 +59,8 @@ def write(
     """
     making, expected = archive.new(folder), archive.digest(sources, survey.alert_id)
     shutil.rmtree(making, ignore_errors=True)
-    count = max(1, round(sum(file.stat().st_size for file in sources) / (settings.archive.file_mb * 1_000_000)))
+    # Not smaller than asked for; and not much larger, or Spark's sort of a file would not go into memory.
+    count = max(1, sum(file.stat().st_size for file in sources) // (settings.archive.file_mb * 1_000_000))
     # A part may come out larger: the parts' borders are those of a sample.
     most = 2 * math.ceil(max(expected.rows, 1) / count)
     in_order(alerts, survey, count, change).write.option("maxRecordsPerFile", most).parquet(str(making))

@@ -18,6 +18,7 @@ from fink_broker.commands.bench import Figure, Report
 from fink_broker.commands.config import toml
 from fink_broker.commands.progress import Progress
 from fink_broker.config import CHECKOUT, Settings
+from fink_broker.config.sections import Spark
 from fink_broker.connectors import archive, parquet
 from fink_broker.errors import FinkError
 from fink_broker.infra.processes import tree_usage
@@ -47,7 +48,7 @@ def run(settings: Settings, alerts: int | None = None) -> Report:
     settings.root.mkdir(parents=True, exist_ok=True)
     progress = Progress(sys.stderr)
     with tempfile.TemporaryDirectory(dir=settings.root) as folder:
-        here = settings.model_copy(update={"home": Path(folder), "spark": settings.spark.model_copy(update={"master": "local[2]"})})
+        here = settings.model_copy(update={"home": Path(folder), "spark": settings.spark.model_copy(update={"master": Spark().master})})
         with progress.step("two nights") as say:
             _write(here, small, say)
         taken = []
@@ -61,8 +62,8 @@ def run(settings: Settings, alerts: int | None = None) -> Report:
         Figure(f"merge of {counts[0]:,}", round(cpu_small, 1), "CPU s"),
         Figure(f"merge of {counts[1]:,}", round(cpu_large, 1), "CPU s"),
         Figure(f"merge of {counts[0]:,}, peak memory", round(peak_small), "MB"),
-        Figure(f"merge of {counts[1]:,}, peak memory", round(peak_large), "MB"),
-        Figure("peak memory, large beside small", round(peak_large / peak_small, 2), "times", 1.5, at_most=True),
+        # The heap (driver_memory), what Java has beside it, and Python: of any night.
+        Figure(f"merge of {counts[1]:,}, peak memory", round(peak_large), "MB", 3_000, at_most=True),
     ]
     return Report(figures, "\n".join(_lines(figures)))
 
