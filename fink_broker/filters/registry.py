@@ -72,7 +72,7 @@ def sources(settings: Settings, survey: Survey) -> list[Source]:
     names = settings.distribution.filters
     named = [*names, *dict.fromkeys(name for one in settings.audiences for name in one.filters if name not in names)]
     # What an editor is writing, and tests of filters, are no filters.
-    own = [file for file in sorted(folder.glob("*")) if re.fullmatch(r"(?!\.|_|test_).*\.(py|toml)", file.name)]
+    own = [file for file in sorted(folder.glob("*")) if re.fullmatch(r"(?!\.|_|test_).*\.(py|toml)", file.name) and file.is_file()]
 
     @cache
     def known() -> Known:

@@ -9,6 +9,8 @@ from fink_broker.connectors.security import Connection
 from fink_broker.infra import kafka as kafka_server
 from fink_broker.services.context import Context
 
+_CONNECTION = "telescope: connection"  # in the context's memory
+
 
 def topics(context: Context) -> str:
     """Regular expression of the topics."""
@@ -16,9 +18,13 @@ def topics(context: Context) -> str:
 
 
 def connection(context: Context) -> Connection:
-    """Where it is, and how to log in."""
-    ends = context.settings.kafka
-    return kafka_server.connection(context.settings, ends.simulated if context.options.simulator else ends.input)
+    """Where it is, and how to log in; as it was when the service started: a Kafka that is away meanwhile is waited for by who asks it."""
+    if _CONNECTION not in context.memory:
+        ends = context.settings.kafka
+        end = ends.simulated if context.options.simulator else ends.input
+        context.memory[_CONNECTION] = kafka_server.connection(context.settings, end)
+    found: Connection = context.memory[_CONNECTION]
+    return found
 
 
 def stream(context: Context, starting: str, most: int, spark: SparkSession | None = None) -> DataFrame:

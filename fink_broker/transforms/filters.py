@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 from pyspark.accumulators import Accumulator
 from pyspark.errors import AnalysisException
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import BooleanType
 
@@ -54,9 +54,14 @@ def with_topics(
     """
     answered = _with_answers(alerts, filters, survey, workers, tally)
     _check(answered, [one for one in filters if one.sql is not None])
-    chosen = [F.when(F.expr(one.sql) if one.sql is not None else F.col(_ANSWERS)[one.name], F.lit(one.topic(survey))) for one in filters]
+    chosen = [F.when(_parsed(one.sql) if one.sql is not None else F.col(_ANSWERS)[one.name], F.lit(one.topic(survey))) for one in filters]
     topics = F.array_compact(F.array(*chosen)) if chosen else F.array().cast("array<string>")
     return answered.withColumn("topics", topics).select(*alerts.columns, "topics")
+
+
+def _parsed(sql: str) -> Column:
+    """The expression. In brackets: without, Spark takes a word behind it for its name, and ``magpsf < 18 and`` for sound."""
+    return F.expr(f"({sql}\n)")
 
 
 def _with_answers(
@@ -73,7 +78,7 @@ def _with_answers(
             _ANSWERS, one_pass(inputs(alerts, modules, survey, origins.__getitem__), modules, answers, _work(tally), workers)
         )
     for one in used.values():
-        alerts = alerts.withColumn(one.name, F.expr(one.sql) if one.sql is not None else F.col(_ANSWERS)[one.name])
+        alerts = alerts.withColumn(one.name, _parsed(one.sql) if one.sql is not None else F.col(_ANSWERS)[one.name])
     return alerts
 
 
@@ -97,7 +102,7 @@ def _work(tally: Accumulator[Tally] | None) -> Callable[..., pd.DataFrame]:
 def _check(alerts: DataFrame, filters: Sequence[Filter]) -> None:
     """Whether filters are conditions; all in one question to Spark, and one by one only if one of them is not."""
     try:
-        fields: Sequence[Any] = alerts.select(*[F.expr(one.sql or "").alias(one.name) for one in filters]).schema.fields
+        fields: Sequence[Any] = alerts.select(*[_parsed(one.sql or "").alias(one.name) for one in filters]).schema.fields
     except AnalysisException:
         for one in filters:
             _analysed(alerts, one)
@@ -109,7 +114,7 @@ def _check(alerts: DataFrame, filters: Sequence[Filter]) -> None:
 
 def _analysed(alerts: DataFrame, one: Filter) -> None:
     try:
-        alerts.select(F.expr(one.sql or ""))
+        alerts.select(_parsed(one.sql or ""))
     except AnalysisException as error:
         raise ConfigError(f"{one} is not SQL on an alert: {_fault(error, alerts)}") from error
 

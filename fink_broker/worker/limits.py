@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import faulthandler
 import resource
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+_GRACE_S = 1.0
 
 
 class TimeIsUp(BaseException):
@@ -27,7 +30,9 @@ class TimeIsUp(BaseException):
 def within(seconds: float) -> Iterator[None]:
     """Interrupt what runs inside after so many seconds.
 
-    By a signal: it ends Python code, and C code when that comes back. Only the main thread gets signals; there Spark's workers run.
+    By a signal: it ends Python code, and C code when that comes back. Only the main thread gets signals; there Spark's workers run. A
+    module that goes on nevertheless, because it catches everything or never comes back, loses its process after as long again: the next
+    worker knows who did it, see `worker.place`.
 
     Raises
     ------
@@ -44,9 +49,12 @@ def within(seconds: float) -> Iterator[None]:
     before = signal.signal(signal.SIGALRM, up)
     try:
         signal.setitimer(signal.ITIMER_REAL, seconds)
+        # By a thread of C, which needs no lock of the interpreter.
+        faulthandler.dump_traceback_later(2 * seconds + _GRACE_S, exit=True)
         try:
             yield
         finally:
+            faulthandler.cancel_dump_traceback_later()
             signal.setitimer(signal.ITIMER_REAL, 0)
     finally:
         signal.signal(signal.SIGALRM, before)

@@ -171,6 +171,8 @@ def test_only_sql_and_none_at_all(alerts):
     [
         (Plugin(name="wrong", sql="candidate.magpfs < 14"), "the filter 'wrong' is not SQL on an alert: .*magpfs"),
         (Plugin(name="wrong", sql="candidate.magpsf <"), "the filter 'wrong' is not SQL on an alert: .*"),
+        (Plugin(name="wrong", sql="candidate.magpsf < 18 and"), "the filter 'wrong' is not SQL on an alert: .*"),
+        (Plugin(name="wrong", sql="candidate.magpsf < 18 candidate"), "the filter 'wrong' is not SQL on an alert: .*"),
         (Plugin(name="wrong", sql="candidate.magpsf"), "the filter 'wrong' is not a condition: its type is double"),
     ],
 )

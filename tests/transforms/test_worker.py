@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -185,6 +187,23 @@ def test_no_alarm_is_left_behind():
     with limits.within(0.05):
         pass
     time.sleep(0.1)
+
+
+def test_a_process_that_no_alarm_ends_is_ended():
+    hangs = """
+import time
+from fink_broker.worker import limits
+limits._GRACE_S = 0.1
+with limits.within(0.1):
+    while True:
+        try:
+            time.sleep(60)
+        except BaseException:
+            pass
+"""
+    ended = subprocess.run([sys.executable, "-c", hangs], capture_output=True, timeout=20, check=False)
+    assert ended.returncode == 1
+    assert b"most recent call first" in ended.stderr
 
 
 def test_a_dead_workers_note_names_who_ended_it(tmp_path: Path):
