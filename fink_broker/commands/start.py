@@ -18,7 +18,7 @@ from fink_broker import config, log
 from fink_broker.commands import Parser, parse_night, run
 from fink_broker.config import CHECKOUT, Settings
 from fink_broker.errors import FinkError, UsageError
-from fink_broker.infra import kafka, kafka_security, processes
+from fink_broker.infra import failures, kafka, kafka_security, processes
 from fink_broker.infra.servers import SERVERS
 from fink_broker.services import registry
 from fink_broker.services.context import RunOptions
@@ -52,8 +52,11 @@ def main(argv: list[str] | None = None) -> int:
     log.to_file(_log(rest, settings))
     try:
         return _foreground(rest, arguments, settings)
-    except FinkError:
-        logging.getLogger(__name__).exception("%s failed", ", ".join(entry.name for entry in rest))
+    except Exception as error:
+        for entry in rest:
+            failures.note(settings, entry.name, str(error))
+        if isinstance(error, FinkError):
+            logging.getLogger(__name__).exception("%s failed", ", ".join(entry.name for entry in rest))
         raise
 
 

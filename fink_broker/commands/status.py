@@ -4,48 +4,59 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+import shutil
+import sys
+import time
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from confluent_kafka import KafkaException
 
 from fink_broker import config, surveys
-from fink_broker.commands import Parser, parse_night, run
+from fink_broker.commands import Parser, parse_night, positive, run
+from fink_broker.commands.status_text import table
 from fink_broker.config import Settings
 from fink_broker.connectors import backlog, kafka, parquet
 from fink_broker.connectors.ranges import waiting
 from fink_broker.connectors.sparklog import newest, offsets
 from fink_broker.errors import FinkError, ServerUnavailable
-from fink_broker.infra import processes
+from fink_broker.infra import failures, processes
 from fink_broker.infra.kafka import connection
 from fink_broker.monitoring import costs, delivery, latency, nights, outlets
 from fink_broker.monitoring.counts import Books
 from fink_broker.services import archive, live, multimessenger, registry
 
+_WATCH_S = 2
+_CLEAR = "\033[H\033[2J"  # ANSI: the cursor home, the screen empty
 _DROPPED = ("cut", "duplicate")
-_COSTLIEST = 10
 _FROM_KAFKA = ("stream2raw", "mirror")
 _NO_SPEED: dict[str, Any] = {"rate": None, "latency_s": None, "stages_s": {}, "batches": []}
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Print the state of every service, and of a night the account; exit code 1 if sums do not meet."""
+    """Print the state of every service, and of a night the account; exit code 1 if sums do not meet or a service has failed."""
     parser = Parser("status")
     parser.add_argument("--night", type=parse_night)
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--watch", nargs="?", type=positive, const=_WATCH_S, metavar="SECONDS")
     arguments = parser.parse_args(argv)
     settings = config.load(arguments.conf)
+    while True:
+        ok = _show(settings, arguments.night, as_json=arguments.json, afresh=arguments.watch is not None and sys.stdout.isatty())
+        if arguments.watch is None:
+            return 0 if ok else 1
+        time.sleep(arguments.watch)
+
+
+def _show(settings: Settings, night: str | None, *, as_json: bool, afresh: bool) -> bool:
     try:
-        state = status(settings, arguments.night)
+        state = status(settings, night)
     except FileNotFoundError as error:
         raise FinkError(f"a committed file is gone, and the alerts in it: {error.filename or error}") from error
-    if not arguments.json:
-        print(f"Night {arguments.night}\n" if arguments.night else "", end="")
-        print(table(state))
-    else:
-        print(json.dumps(state))
-    return 0 if state["ok"] else 1
+    text = json.dumps(state) if as_json else (f"Night {night}\n" if night else "") + table(state)
+    print(f"{_CLEAR if afresh else ''}{text}", flush=True)
+    return bool(state["ok"])
 
 
 def status(settings: Settings, night: str | None = None) -> dict[str, Any]:
@@ -61,9 +72,10 @@ def status(settings: Settings, night: str | None = None) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``ok`` and ``services``: name to state, pid, in, out, rejected (reason to number), cut, duplicate, lag (alerts; null if Kafka does
-        not answer), rate (alerts out in a second, over the last minute), latency_s (p50 and p99 of the newest batch), stages_s (the same by
-        stage), batches (the newest ones, each with its stages), errors (science module to number), ok.
+        ``ok``, ``disk_free_gb`` and ``services``: name to state (``running``, ``stopped`` or ``failed``), pid, uptime_s, failure (when,
+        Unix time, and reason; null unless it has failed), in, out, rejected (reason to number), cut, duplicate, lag (alerts; null if Kafka
+        does not answer), rate (alerts out in a second, over the last minute), latency_s (p50 and p99 of the newest batch), stages_s (the
+        same by stage), batches (the newest ones, each with its stages), errors (science module to number), ok.
         Of stream2raw also lost (messages gone from Kafka before they were read) and backlog (messages that were left to the backlog's
         query, a part of the lag); of raw2science cuts (name to number), cpu_ms (an alert, by science module) and memory_mb; of distribution
         filters (name to cpu_ms an alert, alerts, failures, reason, since the service has started; off: since and reason), broken (file
@@ -76,12 +88,10 @@ def status(settings: Settings, night: str | None = None) -> dict[str, Any]:
     for entry in registry.known(settings).values():
         if entry.kind != "stream" or not entry.counted or (night and entry.name == "mirror"):  # it does not know nights
             continue
-        running = processes.find(settings, entry.name)
         count = books.of(entry.name)
         reasons = {reason: number for reason, number in count.dropped.items() if reason not in _DROPPED}
         services[entry.name] = {
-            "state": "running" if running else "stopped",
-            "pid": running.pid if running else None,
+            **_process(settings, entry.name),
             "in": count.taken,
             "out": count.given,
             "rejected": reasons,
@@ -98,15 +108,32 @@ def status(settings: Settings, night: str | None = None) -> dict[str, Any]:
             "ok": count.meets,
         }
     if settings.outlets and night is None:
-        running = processes.find(settings, "notify")
         found = outlets.delivered(settings, surveys.get(settings.survey))
-        state = {"state": "running" if running else "stopped", "pid": running.pid if running else None}
-        services["notify"] = {**state, **outlets.total(found), **_NO_SPEED, "errors": {}, "outlets": found, "ok": True}
-    ok = all(service["ok"] for service in services.values())
+        what = {**outlets.total(found), **_NO_SPEED, "errors": {}, "outlets": found, "ok": True}
+        services["notify"] = _process(settings, "notify") | what
+    ok = all(service["ok"] and service["state"] != "failed" for service in services.values())
+    state = {"ok": ok, "disk_free_gb": _disk_free_gb(settings.root), "services": services}
     if night is None:
-        return {"ok": ok, "services": services}
+        return state
     account = nights.account(books)
-    return {"ok": ok and not account.faults, "services": services, "account": asdict(account)}
+    return state | {"ok": ok and not account.faults, "account": asdict(account)}
+
+
+def _process(settings: Settings, name: str) -> dict[str, Any]:
+    running = processes.find(settings, name)
+    failure = failures.find(settings, name)
+    return {
+        "state": "running" if running else "failed" if failure else "stopped",
+        "pid": running.pid if running else None,
+        "uptime_s": round(time.time() - running.started) if running else None,
+        "failure": asdict(failure) if failure and not running else None,
+    }
+
+
+def _disk_free_gb(folder: Path) -> float:
+    """Of the disk that a folder is on, or will be."""
+    there = next(one for one in (folder, *folder.parents) if one.exists())
+    return round(shutil.disk_usage(there).free / 1e9, 1)
 
 
 def _filters(settings: Settings) -> dict[str, Any]:
@@ -149,100 +176,6 @@ def _kafka_lag(books: Books, service: str) -> int | None:
         return lag + (_backlog(books) if first else 0)
     except (ServerUnavailable, KafkaException):
         return None
-
-
-def table(state: Mapping[str, Any]) -> str:
-    """The state as a table, then what was dropped and why, and the verdict."""
-    lines = [f"{'service':<16}{'state':<10}{'pid':>8}{'in':>12}{'out':>12}{'rejected':>10}{'cut':>10}{'duplicate':>10}{'lag':>10}"]
-    notes = []
-    for name, service in state["services"].items():
-        rejected = sum(service["rejected"].values())
-        numbers = (service["in"], service["out"])
-        lag = "?" if service["lag"] is None else f"{service['lag']:,}"
-        lines.append(
-            f"{name:<16}{service['state']:<10}{service['pid'] or '-':>8}{numbers[0]:>12,}{numbers[1]:>12,}{rejected:>10,}"
-            f"{service.get('cut', 0):>10,}{service.get('duplicate', 0):>10,}{lag:>10}"
-        )
-        notes += [f"  {name}: rejected {number:,}: {reason}" for reason, number in service["rejected"].items()]
-        if service.get("lost"):
-            notes.append(f"  {name}: LOST {service['lost']:,}: gone from Kafka before they were read; the log says where")
-        if service.get("collisions"):
-            notes.append(f"  {name}: {service['collisions']:,} pairs of alerts have one row key, of which one is kept; the log names them")
-        if service.get("backlog"):
-            notes.append(f"  {name}: {service['backlog']:,} of the lag are a backlog, which comes in beside the new alerts")
-        notes += [
-            f"  {name}: {stage}: half of the newest batch within {span['p50']:.1f} s, 99 % within {span['p99']:.1f} s"
-            for stage, span in service["stages_s"].items()
-        ]
-        notes += [f"  {name}: the science module {module} raised for {number:,} alerts" for module, number in service["errors"].items()]
-        notes += [f"  {name}: cut {number:,}: {cut}" for cut, number in service.get("cuts", {}).items()]
-        notes += [f"  {name}: {line}" for line in (*_notices(service.get("notices")), *outlets.lines(service.get("outlets", {})))]
-        if service.get("cpu_ms"):
-            spent = ", ".join(f"{module} {ms:g}" for module, ms in sorted(service["cpu_ms"].items(), key=lambda pair: -pair[1]))
-            notes.append(f"  {name}: CPU ms an alert: {spent}; at most {service['memory_mb']:,} MB in a worker")
-        notes += [f"  {name}: {note}" for note in _of_filters(service.get("filters", {}), service.get("broken", {}))]
-        notes += [
-            f"  {name}: HELD {topic} since {one['since']}: {one['reason']}; {one['lag']:,} alerts wait to be looked through for it"
-            for topic, one in service.get("held", {}).items()
-        ]
-        notes += [
-            f"  {name}: {topic} did not take {one['messages']:,} messages, too large for it; the newest: alert {one['newest'][-1]}"
-            for topic, one in service.get("too_large", {}).items()
-        ]
-        if not service["ok"]:
-            notes.append(f"  {name}: the sums do not meet: {service['in']:,} in, but {service['out']:,} out and the rest not accounted for")
-    account = _account(state["account"]) if "account" in state else []
-    return "\n".join([*lines, *notes, *account, "", "sums meet" if state["ok"] else "SUMS DO NOT MEET"])
-
-
-def _of_filters(filters: Mapping[str, Any], broken: Mapping[str, str]) -> list[str]:
-    """What is to be said of filters: what the costliest take, who had no answer, who is off or broken."""
-    ran = sorted((one["cpu_ms"], name) for name, one in filters.items() if one.get("alerts"))
-    spent = ", ".join(f"{name} {ms:g}" for ms, name in reversed(ran[-_COSTLIEST:]))
-    return [
-        *([f"CPU ms an alert: {spent}" + (f", {len(ran) - _COSTLIEST} more" if len(ran) > _COSTLIEST else "")] if ran else []),
-        *(
-            f"the filter {name} had no answer for {one['failures']:,} alerts: {one['reason']}"
-            for name, one in filters.items()
-            if one.get("failures")
-        ),
-        *(
-            f"the filter {name} is off since {one['off']['since']}: {one['off']['reason']}; fink filter enable {name}"
-            for name, one in filters.items()
-            if one["off"]
-        ),
-        *(f"{fault}; its last good version is in use" for fault in broken.values()),
-    ]
-
-
-def _notices(found: Mapping[str, Any] | None) -> list[str]:
-    if found is None or not any(found.values()):
-        return []
-    unusable = "".join(f", {number:,} {reason}" for reason, number in found["unusable"].items())
-    return [
-        f"{found['read']:,} notices{unusable}, {len(found['faults']):,} that cannot be read",
-        *(f"the notice {file} cannot be read: {reason}" for file, reason in found["faults"].items()),
-    ]
-
-
-def _account(account: Mapping[str, Any]) -> list[str]:
-    """The account of a night, sum by sum."""
-    lines = [
-        f"  {one['topic']}/{one['partition']}: offsets {one['first']} to {one['last']}: {one['messages']:,} messages of the night"
-        + (f", {one['others']:,} of others" if one["others"] else "")
-        + (f", {one['lost']:,} lost" if one["lost"] else "")
-        + (f", {one['missing']:,} nowhere" if one["missing"] else "")
-        for one in account["stretches"]
-    ]
-    further = f" + {account['further']:,} further alerts in them" if account["further"] else ""
-    return [
-        "",
-        *lines,
-        f"  {account['messages']:,} messages{further} = {account['sound']:,} sound + {sum(account['rejected'].values()):,} rejected",
-        f"  {account['sound']:,} sound = {account['distinct']:,} distinct + {account['repeats']:,} repeats",
-        f"  {account['distinct']:,} distinct = {account['cut']:,} cut + {account['science']:,} in science + {account['waiting']:,} waiting",
-        *(f"  {fault}" for fault in account["faults"]),
-    ]
 
 
 if __name__ == "__main__":

@@ -27,21 +27,21 @@ MAX_MESSAGE_BYTES = 32_000_000
 ANSWER_S = 10.0
 SOON_S = 3.0
 
-# Messages of one topic share their key (the schema): large batches let zstd fold it. Nobody waits for the linger, because Spark
-# flushes at the end of a task.
+# Messages of one topic share their key (the schema): large batches let zstd fold it, those of all topics at once. Nobody waits for
+# the linger, because Spark flushes at the end of a task.
 _PRODUCER = {
     "kafka.compression.type": "zstd",
     "kafka.batch.size": "1000000",
-    "kafka.linger.ms": "100",
+    "kafka.linger.ms": "2000",
+    "kafka.buffer.memory": "64000000",
     "kafka.max.request.size": str(MAX_MESSAGE_BYTES),
     "kafka.acks": "all",
     "kafka.enable.idempotence": "true",
 }
 
-FETCH = {
-    "kafka.fetch.max.bytes": "4000000",
-    "kafka.max.partition.fetch.bytes": "4000000",
-}
+# What a task reads ahead: of larger pieces it would hold as much again. A message that is larger still comes.
+_FETCH_BYTES = str(4_000_000)
+FETCH = {"kafka.fetch.max.bytes": _FETCH_BYTES, "kafka.max.partition.fetch.bytes": _FETCH_BYTES}
 # What Kafka has given up before it was read must not end the stream, now and at every start: monitoring/gaps.py counts it.
 GO_ON = {"failOnDataLoss": "false"}
 

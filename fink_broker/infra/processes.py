@@ -16,7 +16,7 @@ import psutil
 
 from fink_broker.config import Settings, without_secrets
 from fink_broker.errors import FinkError
-from fink_broker.infra import trees
+from fink_broker.infra import failures, trees
 from fink_broker.infra.trees import Usage, tree_usage
 
 __all__ = [
@@ -98,6 +98,7 @@ def register(settings: Settings, name: str, address: str | None = None, pid: int
         raise FinkError(f"{name} is being started by another command") from error
     finally:
         draft.unlink(missing_ok=True)
+    failures.clear(settings, name)
     return running
 
 
@@ -117,6 +118,8 @@ def find(settings: Settings, name: str) -> Running | None:
     except (ValueError, TypeError) as error:
         raise FinkError(f"{_pid_file(settings, name)} is not a pid file: remove it") from error
     if _process(running) is None:
+        # Whoever ends in peace takes the file away.
+        failures.note(settings, name, f"its process, {running.pid}, was killed; the log is {settings.log(name)}")
         unregister(settings, name)
         return None
     return running
@@ -148,6 +151,7 @@ def stop(settings: Settings, name: str, timeout: float = 60.0, say: Callable[[st
     here = all_running(settings)
     ended = [_end(settings, part, [part.name], timeout, say) for part in here if part.part_of == name]
     running = next((one for one in here if one.name == name), None)
+    failures.clear(settings, name)
     if running is None:
         if not ended:
             say(f"{name} is not running")
@@ -172,6 +176,7 @@ def _end(settings: Settings, running: Running, names: list[str], timeout: float,
             trees.kill([*tree, *trees.members(process)])
     for one in names:
         unregister(settings, one)
+        failures.clear(settings, one)
     say(f"{title} did not end within {timeout:g} s: killed" if killed else f"{title} stopped")
     return True
 

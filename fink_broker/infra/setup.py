@@ -30,6 +30,8 @@ _ROOM_GB = 3.0
 
 _OF_TESTS = ("requirements-test.lock", "requirements-fink-client.lock")
 
+_OWNER = "made-by"  # the checkout that the installation was made for last
+
 _PYSPARK = re.compile(r"^py(spark|4j)==")
 
 
@@ -72,6 +74,7 @@ class Setup:
         with self.locked() as lock:
             if self.is_ready(tests):
                 return
+            self._check_owner()
             self._check_room()
             (self.folder / "stamp").unlink(missing_ok=True)
             (self.folder / "tmp").mkdir(exist_ok=True)
@@ -84,6 +87,7 @@ class Setup:
                 raise
             finally:
                 shutil.rmtree(self.folder / "tmp", ignore_errors=True)
+            write_whole(self.folder / _OWNER, str(self._checkout))
             write_whole(self.folder / "stamp", self.wanted(tests))
 
     @contextmanager
@@ -97,6 +101,14 @@ class Setup:
                 print(f"another fink is setting up {self.folder}: waiting until it is done", file=sys.stderr, flush=True)
                 fcntl.flock(lock, fcntl.LOCK_EX)
             yield lock
+
+    def _check_owner(self) -> None:
+        """Never replace what another checkout, of another version, runs on: its services would lose their files."""
+        made_by = self.folder / _OWNER
+        owner = Path(made_by.read_text(encoding="utf-8")) if made_by.exists() else self._checkout
+        if owner != self._checkout and not self.is_ready(tests=False) and (owner / "requirements.lock").exists():
+            where = f"{self.folder} is the installation of another version, in {owner}"
+            raise FinkError(f"{where}: set FINK_SETUP to a folder for this one, or remove that installation")
 
     def _check_room(self) -> None:
         free = shutil.disk_usage(self.folder).free / 1e9

@@ -11,10 +11,12 @@ from datetime import UTC, datetime
 from typing import NamedTuple, TypeVar
 
 import pyarrow as pa
+from confluent_kafka import KafkaException
 from py4j.protocol import Py4JError  # type: ignore[import-untyped]
 from pyspark.errors import PySparkException
 
 from fink_broker.connectors import avro, kafka, replay, schemas
+from fink_broker.connectors.security import Connection
 from fink_broker.errors import ConfigError, ServerUnavailable
 from fink_broker.infra.retry import patiently
 from fink_broker.services import known, telescope
@@ -73,7 +75,7 @@ def prepare(context: Context) -> None:
         return
     if known.load(context.settings, context.survey).learned:
         return
-    place = next(kafka.beginnings(telescope.connection(context), telescope.topics(context)), None)
+    place = _of_kafka(context, lambda connection: next(kafka.beginnings(connection, telescope.topics(context)), None))
     if place is not None:
         learn(context, Position(*place))
     if form == "confluent" and not known.load(context.settings, context.survey).learned:
@@ -119,7 +121,15 @@ def _fetch(context: Context, position: Position) -> list[bytes]:
     offered = replay.find(context.settings.replay, *position)
     if offered is not None:
         return [offered]
-    return [value or b"" for value in kafka.messages(telescope.connection(context), *position, 1 + _NEIGHBOURS)] or [b""]
+    messages = _of_kafka(context, lambda connection: list(kafka.messages(connection, *position, 1 + _NEIGHBOURS)))
+    return [value or b"" for value in messages] or [b""]
+
+
+def _of_kafka(context: Context, ask: Callable[[Connection], T]) -> T:
+    """Ask the telescope's Kafka: while it starts again its partitions have no leader."""
+    connection = telescope.connection(context)
+    faults = (KafkaException, ServerUnavailable)
+    return patiently(lambda: ask(connection), faults, context.settings.wait.seconds, f"Kafka at {connection}")
 
 
 def _worth(context: Context, position: Position, messages: Sequence[bytes], knows: Known, one: Learned) -> Learned | None:

@@ -1,6 +1,6 @@
 """What `fink status` says of notices."""
 
-from fink_broker.commands.status import _notices
+from fink_broker.commands.status_text import _notices
 
 
 def test_notices_that_cannot_be_read_are_named():

@@ -341,6 +341,22 @@ def test_an_environment_whose_python_is_gone_is_made_again(machine: Machine) -> 
     assert "venv" in machine.make()
 
 
+def test_the_installation_of_another_version_is_not_replaced(machine: Machine, tmp_path: Path) -> None:
+    machine.make()
+    other = tmp_path / "other"
+    shutil.copytree(machine.checkout, other, ignore=shutil.ignore_patterns("setup"))
+    same = Setup(machine.setup.folder, other)
+    same.make(tests=False)
+    (other / "requirements.lock").write_text("pyspark==5 \\\n    --hash=sha256:6\n")
+    with pytest.raises(FinkError, match="of another version"):
+        same.make(tests=False)
+    assert machine.setup.is_ready(tests=False)
+    # A checkout that is gone holds nobody up.
+    shutil.rmtree(machine.checkout)
+    same.make(tests=False)
+    assert same.is_ready(tests=False)
+
+
 def test_too_little_room_is_said_before_anything_is_done(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**12, 10**12, 10**9))  # type: ignore[attr-defined]
     with pytest.raises(FinkError, match=r"1\.0 GB free, the set-up needs 3 GB: free some, or set FINK_SETUP"):

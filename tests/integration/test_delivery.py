@@ -18,7 +18,8 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 
 from fink_broker import surveys
-from fink_broker.commands.status import status, table
+from fink_broker.commands.status import status
+from fink_broker.commands.status_text import table
 from fink_broker.config import Settings
 from fink_broker.connectors import kafka as client
 from fink_broker.connectors import parquet, topics

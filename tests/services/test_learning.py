@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from confluent_kafka import KafkaError, KafkaException
 
 from datasim import garbage
 from datasim.packet import container, writer_schema
 from fink_broker.config import Settings
 from fink_broker.connectors import avro
+from fink_broker.errors import ServerUnavailable
 from fink_broker.services import known, learning, stream2raw
 from fink_broker.services.context import Context
 from fink_broker.services.known import Known, Learned
@@ -52,6 +55,18 @@ def test_the_first_schema_is_learned_and_found_again(context: Context, monkeypat
     assert learning.learn(context, PLACE)
     assert known.load(context.settings, ZTF).learned == [Learned(prefix=schema.header, schema_text=schema.text)]
     assert not learning.learn(context, PLACE)  # nothing new
+
+
+def test_a_kafka_that_starts_again_is_waited_for(context: Context, monkeypatch: pytest.MonkeyPatch, templates):
+    answers = [KafkaException(KafkaError(KafkaError.NOT_LEADER_FOR_PARTITION)), ServerUnavailable("no answer")]
+
+    def messages(*place: object) -> Iterator[bytes]:
+        if answers:
+            raise answers.pop()
+        yield container(templates[0] | {"fp_hists": None}, writer_schema("4.02"))
+
+    monkeypatch.setattr(learning.kafka, "messages", messages)
+    assert learning.learn(context, PLACE)
 
 
 def test_a_schema_that_says_the_same_is_learned_if_it_comes_again(context: Context, monkeypatch: pytest.MonkeyPatch, templates):
