@@ -21,10 +21,11 @@ from fink_broker.connectors import backlog, ledger, parquet
 from fink_broker.connectors.parquet import File
 from fink_broker.connectors.sparklog import newest
 from fink_broker.errors import ConfigError
-from fink_broker.monitoring import gaps, reach
+from fink_broker.monitoring import gaps, reach, rules
 from fink_broker.monitoring.gaps import Gap
 from fink_broker.surveys import Survey, with_cuts
 
+_NOT_YET = 2**62  # where in a log a file is that has not been read
 _NO_IDS = np.empty(0, np.int64)
 # Where a message came from.
 PLACE = ("topic", "partition", "offset")
@@ -88,12 +89,14 @@ class Books:
     def __init__(self, settings: Settings, survey: Survey, night: str | None = None) -> None:
         self.settings, self.survey, self.night = settings, with_cuts(survey, settings.raw2science.cuts), night
         self._place = PLACE if night else ()
+        self._rules = rules.load(settings) or [rules.Rule(self.survey.cuts)]
         # Science first: all that it was made from lies in raw by then.
         self._science_batch, self.science_files = parquet.snapshot(settings.science)
         # Two folders of raw: that of a backlog, whose batches are numbered on their own, and the live query's.
         batch, self.beside = parquet.snapshot(settings.raw_backlog)
         self._raw_batch, live = parquet.snapshot(settings.raw)
         self._sources = (live, self.beside)
+        self._beside = frozenset(self.beside)
         self.raw_files = [*self.beside, *live]
         # Left to the backlog's query and not in its folder yet; how far the live query has come that left it.
         self.to_come = reach.left(settings, batch)
@@ -109,10 +112,23 @@ class Books:
     @cached_property
     def sound(self) -> dict[File, pa.Table]:
         """By file, the sound alerts of raw: `record`, `id`, the first `cut` not met; and `PLACE` if a night is counted."""
-        files, survey, kept = self._raw("ok"), self.survey, ["record", *self._place]
-        cuts = [name for cut in survey.quality.values() for name in cut.columns]
-        tables = zip(files, parquet.read(files, [*kept, survey.alert_id, *cuts]), strict=True)
-        return {file: self._with_id(table, kept).append_column("cut", _first_cut(table, survey)) for file, table in tables}
+        files, kept = self._raw("ok"), ["record", *self._place]
+        cuts = [name for survey in self._surveys for cut in survey.quality.values() for name in cut.columns]
+        tables = zip(files, parquet.read(files, [*kept, self.survey.alert_id, *cuts]), strict=True)
+        return {file: self._with_id(table, kept).append_column("cut", _first_cut(table, self._by(file))) for file, table in tables}
+
+    @cached_property
+    def _surveys(self) -> list[Survey]:
+        """The survey with the cuts that were in force, one after the other; see `rules`."""
+        return [with_cuts(self.survey, rule.cuts) for rule in self._rules]
+
+    def _by(self, file: File) -> Survey:
+        """With the cuts that raw2science has read a file with."""
+        if len(self._rules) == 1:
+            return self._surveys[0]
+        source = int(file in self._beside)
+        rule = rules.in_force(self._rules, self._entered[source].get(file.path, _NOT_YET), source)
+        return self._surveys[self._rules.index(rule)]
 
     @cached_property
     def rejected(self) -> dict[File, pa.Table]:

@@ -12,6 +12,7 @@ from pyspark.sql.types import StructType
 from fink_broker import __version__
 from fink_broker.config import Settings
 from fink_broker.connectors import parquet
+from fink_broker.monitoring import rules
 from fink_broker.science.module import Module
 from fink_broker.science.registry import active
 from fink_broker.services import stream2raw
@@ -75,6 +76,7 @@ def start(context: Context) -> StreamingQuery:
     few = settings.backlog_files_per_trigger
     backlog = parquet.stream(context.spark, beside, raw_schema, few, stream2raw.PARTITIONS, like=folder)
     sink = parquet.sink(_build(context, raw.unionByName(backlog)), context.settings.science, context.settings.checkpoint(NAME), ["night"])
+    rules.note(context.settings, with_cuts(context.survey, settings.cuts).cuts)
     return sink.queryName(NAME).trigger(**trigger(context.options, settings.trigger_seconds)).start()
 
 
