@@ -107,8 +107,13 @@ def chosen(settings: Settings, survey: Survey, name: str) -> list[Filter]:
     """
     file, known = Path(name), Known(settings, survey)
     if file.suffix not in (".py", ".toml"):
-        sources = registry.gather(registry.sources(settings, survey)).sources
-        own = [one for source, filters in sources.items() if source != registry.CONFIGURATION for one in filters if one.name == name]
+        gathered = registry.gather(registry.sources(settings, survey))
+        own = [one for where, some in gathered.sources.items() if where != registry.CONFIGURATION for one in some if one.name == name]
+        if not own and name not in known:
+            # Where it was written cannot be read: that says more than that there is no such filter.
+            for where, fault in gathered.faults.items():
+                if Path(where).stem == name or f"'{name}'" in fault:
+                    raise ConfigError(fault)
         return own or [known.filter(name)]
     if not file.is_file():
         raise UsageError(f"there is no file {file}")

@@ -31,6 +31,7 @@ from fink_broker.errors import ConfigError, ServerUnavailable, UsageError
 log = logging.getLogger(__name__)
 
 # A group of a user is called as they are, or begins so with a dot: no name of another begins like that.
+_NOBODY, _LONGEST = "ANONYMOUS", 64
 NAME = r"[A-Za-z0-9][A-Za-z0-9_-]*"
 # Names of no topics: the right to read one says that a user belongs to an audience.
 _MEMBER = "fink.audience."
@@ -106,8 +107,10 @@ class Users:
         UsageError
             The name is none, or somebody's.
         """
-        if not re.fullmatch(NAME, name):
-            raise UsageError(f"'{name}' is no name for a user: letters, digits, _ and -")
+        if not re.fullmatch(NAME, name) or len(name) > _LONGEST:
+            raise UsageError(f"'{name[:_LONGEST]}' is no name for a user: at most {_LONGEST} letters, digits, _ and -")
+        if name == _NOBODY:
+            raise UsageError(f"{name} is what Kafka calls whoever does not log in: take another name")
         if self._logs_in(name):
             raise UsageError(f"there is a user '{name}' already: fink user remove {name}, or take another name")
         # Rights first: a Kafka that knows none must not get users who may read everything.

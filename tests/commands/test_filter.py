@@ -118,6 +118,15 @@ def test_what_does_not_do_is_said(home: Settings, arguments: list[str], message:
         command.main(arguments)
 
 
+def test_the_name_of_a_broken_filter_gives_what_is_wrong(home: Settings):
+    home.filter_folder.mkdir(parents=True)
+    (home.filter_folder / "torn.py").write_text("def torn(jd:\n")
+    with pytest.raises(ConfigError, match="torn"):
+        filter_trial.chosen(home, command.surveys.get("ztf"), "torn")
+    with pytest.raises(ConfigError, match="unknown filter 'other'"):
+        filter_trial.chosen(home, command.surveys.get("ztf"), "other")
+
+
 def test_what_is_there_is_not_overwritten(home: Settings):
     Path("test_mine.py").touch()
     with pytest.raises(UsageError, match=r"test_mine\.py is there already"):

@@ -271,7 +271,8 @@ def test_two_users_read_what_each_may_see(secured: Secured, shown: dict[str, str
     ("command", "fault"),
     [
         (["add", "bob"], "there is a user 'bob' already"),
-        (["add", "a user"], "'a user' is no name for a user: letters, digits, _ and -"),
+        (["add", "a user"], "'a user' is no name for a user: at most 64 letters, digits, _ and -"),
+        (["add", "ANONYMOUS"], "whoever does not log in"),
         (["add", "eve", "--audience", "nobody"], "there is no audience 'nobody'; there are: public, partners"),
         (["remove", "fink user"], "there is no user 'fink user'; fink user list shows them"),
         (["remov"], "fink user add | list | remove"),
