@@ -37,7 +37,11 @@ def main(argv: list[str] | None = None) -> int:
         settings = _secured(settings, arguments.services)
     entries = registry.find(arguments.services, settings)
     _check_together(entries)
-    _start_servers([entry for entry in entries if entry.kind == "server"], settings)
+    servers = [entry for entry in entries if entry.kind == "server"]
+    if servers and arguments.conf:
+        # The dashboard reads it by itself.
+        os.environ["FINK_CONF"] = str(Path(arguments.conf).resolve())
+    _start_servers(servers, settings)
     rest = [entry for entry in entries if entry.kind != "server"]
     for entry in rest:
         running = processes.find(settings, entry.name)

@@ -8,7 +8,7 @@ import pytest
 from fink_broker.config import Settings
 from fink_broker.config.sections import HBase, KafkaEnd
 from fink_broker.errors import ConfigError, ServerUnavailable
-from fink_broker.infra import hbase, java, kafka, registry
+from fink_broker.infra import dashboard, hbase, java, kafka, registry
 from fink_broker.infra.servers import SERVERS
 
 
@@ -43,6 +43,7 @@ def test_servers_by_name() -> None:
         "kafka": kafka.start,
         "hbase": hbase.start,
         "registry": registry.start,
+        "dashboard": dashboard.start,
     }
     assert all(server.description for server in SERVERS.values())
 

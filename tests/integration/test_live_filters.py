@@ -10,7 +10,7 @@ from pyspark.sql import SparkSession
 
 from fink_broker import surveys
 from fink_broker.commands import filter as command
-from fink_broker.commands import status
+from fink_broker.commands import status, status_text
 from fink_broker.config import Settings
 from fink_broker.connectors import kafka, parquet
 from fink_broker.infra.kafka import connection
@@ -140,7 +140,7 @@ def test_filters_change_while_the_stream_runs(
     # What `fink status` says of it.
     said = status._filters(settings)
     assert said["filters"]["live_even"]["off"] is None
-    text = "\n".join(status._of_filters(**said))
+    text = "\n".join(status_text._of_filters(**said))
     assert f"the filter harmful had no answer for {costs['harmful']['failures']} alerts: ValueError: no model\n" in text
     assert f"{folder}/live_even.py, line 1, does not import: SyntaxError: " in text
     assert text.endswith("; its last good version is in use")

@@ -15,7 +15,7 @@ from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from fink_broker.config import Settings
-from fink_broker.config.sections import HBase, Kafka, KafkaEnd, KafkaServer, SchemaRegistry
+from fink_broker.config.sections import Dashboard, HBase, Kafka, KafkaEnd, KafkaServer, SchemaRegistry
 from fink_broker.connectors.security import Connection
 from fink_broker.errors import FinkError, ServerUnavailable
 from fink_broker.infra import hbase, kafka, processes
@@ -29,10 +29,12 @@ def quiet(line: str) -> None:
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Iterator[Settings]:
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
     """A HOME whose servers are stopped at the end, whatever happens; its name is an awkward one."""
     free = {"kafka": Kafka(embedded=KafkaServer(port=0)), "hbase": HBase(port=0), "registry": SchemaRegistry(port=0)}
-    settings = Settings(home=tmp_path / "hôme & more").model_copy(update=free)
+    settings = Settings(home=tmp_path / "hôme & more").model_copy(update=free | {"dashboard": Dashboard(port=0)})
+    # The dashboard reads the configuration itself.
+    monkeypatch.setenv("FINK__HOME", str(settings.home))
     yield settings
     for name in SERVERS:
         processes.stop(settings, name, say=quiet)
@@ -212,7 +214,7 @@ def test_all_start_side_by_side(home: Settings) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(running.name for running in processes.all_running(home)) == ["hbase", "hbase-thrift", "kafka", "registry"]
+    assert sorted(running.name for running in processes.all_running(home)) == ["dashboard", "hbase", "hbase-thrift", "kafka", "registry"]
     assert AdminClient({"bootstrap.servers": address(home)}).list_topics(timeout=10).brokers
     connect(home).close()
 
