@@ -154,12 +154,15 @@ class _Work:
             topics = kafka.make_topics(self._users, {one.topic(self._survey): 2 for one in filters})
             messages = distribution.build(self.alerts, self._survey, filters, topics, tally=tally)
             checkpoint = self._settings.root / "checkpoints" / f"bench-{next(self._numbers)}"
-            sink = kafka.sink(messages, self._users).option("checkpointLocation", str(checkpoint))
+            sink = messages.writeStream.foreachBatch(self._send).option("checkpointLocation", str(checkpoint))
             queries.append(sink.trigger(availableNow=True).start())
         for query in queries:
             query.awaitTermination()
         if len(groups) == 1:
             self.tally |= tally.value
+
+    def _send(self, messages: DataFrame, _: int) -> None:
+        kafka.write(messages, self._users)
 
 
 def _published(settings: Settings, survey: Survey, alerts: DataFrame) -> list[Filter]:
