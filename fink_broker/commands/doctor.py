@@ -73,18 +73,18 @@ def _of(settings: Settings, path: Path) -> Iterator[Finding]:
     yield from _services(settings)
 
 
-def _tried(what: str, ask: Callable[[], object], text: str) -> Finding:
-    """Well if nothing is raised that is meant for the user."""
+def _tried(what: str, ask: Callable[[], object], text: str = "") -> Finding:
+    """Well if nothing is raised that is meant for the user; without a text the answer says it."""
     try:
-        ask()
+        answer = ask()
     except (FinkError, KafkaException) as error:
         return Finding(what, ok=False, text=str(error))
-    return Finding(what, ok=True, text=text)
+    return Finding(what, ok=True, text=text or str(answer))
 
 
 def _installation() -> Iterator[Finding]:
     yield Finding("Python", ok=True, text=f"{sys.version.split()[0]}, {sys.executable}")
-    yield _tried("Java", java.executable, java.executable())
+    yield _tried("Java", java.executable)
     wrong = [name for name, wanted in _locked() if _installed(name) != wanted]
     again = f"remove {jars.setup() / 'stamp'} and the folder venv beside it: the next command sets it up again"
     yield Finding("packages", ok=not wrong, text=f"not as locked: {', '.join(wrong)}; {again}" if wrong else "as locked")

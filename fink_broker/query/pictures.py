@@ -25,14 +25,9 @@ def png(fits: bytes, size: int = _SIZE) -> bytes:
         About so many pixels a side: each of the image's is a square of some.
     """
     # Half a second that only those who want a picture pay.
-    from astropy.io import fits as reader
     from astropy.visualization import AsinhStretch, ZScaleInterval
 
-    with warnings.catch_warnings():
-        # ZTF writes the first card of its headers with fewer blanks than the standard has.
-        warnings.simplefilter("ignore", reader.verify.VerifyWarning)
-        with reader.open(io.BytesIO(fits)) as file:
-            image = np.asarray(next(part.data for part in file if part.data is not None), float)
+    image = pixels(fits)
     image = image if np.isfinite(image).any() else np.zeros_like(image)
     # The sky by zscale, as DS9 shows it, and what is brighter up to the brightest, pressed together by asinh as much as that needs.
     low, sky = ZScaleInterval().get_limits(image)
@@ -41,6 +36,17 @@ def png(fits: bytes, size: int = _SIZE) -> bytes:
     grey = AsinhStretch(np.clip((sky - low) / (high - low), _LEAST, 0.1))(scaled) * 255
     times = max(1, round(size / max(grey.shape)))
     return _encoded(np.flipud(grey.astype(np.uint8)).repeat(times, 0).repeat(times, 1))
+
+
+def pixels(fits: bytes) -> np.ndarray[Any, Any]:
+    """The image of a FITS file, rows by columns; what has no value is not a number."""
+    from astropy.io import fits as reader
+
+    with warnings.catch_warnings():
+        # ZTF writes the first card of its headers with fewer blanks than the standard has.
+        warnings.simplefilter("ignore", reader.verify.VerifyWarning)
+        with reader.open(io.BytesIO(fits)) as file:
+            return np.asarray(next(part.data for part in file if part.data is not None), float)
 
 
 def _encoded(pixels: np.ndarray[Any, Any]) -> bytes:

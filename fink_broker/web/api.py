@@ -1,11 +1,8 @@
 """The REST API, ``/api/v1``: questions and answers as Fink's public API has them, so that users' scripts need another address only."""
 
-import gzip
-import io
 from collections.abc import Callable
 from typing import Annotated, Any, TypeVar
 
-import numpy as np
 import pyarrow as pa
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel
@@ -15,6 +12,7 @@ from fink_broker.config import Settings
 from fink_broker.errors import UsageError
 from fink_broker.filters import registry as filters
 from fink_broker.query.formats import encoded
+from fink_broker.query.pictures import pixels
 from fink_broker.query.times import days
 from fink_broker.surveys import get
 from fink_broker.web import asks
@@ -162,11 +160,7 @@ def _cutouts(api: APIRouter, pool: Pool) -> None:
 
 
 def _pixels(fits: bytes, kind: str) -> bytes:
-    from astropy.io import fits as reader
-
-    with reader.open(io.BytesIO(gzip.decompress(fits) if fits[:2] == b"\x1f\x8b" else fits)) as file:
-        image = np.asarray(next(part.data for part in file if part.data is not None), float)
-    rows = pa.table({f"b:cutout{kind.capitalize()}_stampData": [image.tolist()]})
+    rows = pa.table({f"b:cutout{kind.capitalize()}_stampData": [pixels(fits).tolist()]})
     return encoded(rows, "json")
 
 

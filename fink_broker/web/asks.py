@@ -2,6 +2,7 @@
 
 from typing import Annotated, Literal
 
+from astropy.coordinates import Angle
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 Form = Literal["json", "csv", "parquet", "votable"]
@@ -9,19 +10,15 @@ Form = Literal["json", "csv", "parquet", "votable"]
 MOST = 10_000
 
 
-def _degrees(hours: float) -> BeforeValidator:
-    """Degrees as a number, or as ``h:m:s`` or ``d:m:s``; `hours` is how many degrees the first part is worth."""
+def _degrees(unit: str) -> BeforeValidator:
+    """Degrees as a number, or a text in parts, the first of which is in a unit."""
 
     def read(value: object) -> object:
-        text = str(value).strip()
-        parts = text.replace("h", ":").replace("d", ":").replace("m", ":").rstrip("s").split(":")
-        if len(parts) == 1:
-            return text
-        sign = -1.0 if text.startswith("-") else 1.0
         try:
-            return sign * hours * sum(abs(float(part)) / 60**place for place, part in enumerate(parts))
+            return float(str(value))
         except ValueError:
-            return text
+            # What is no angle either is a ValueError, by which pydantic says so.
+            return float(Angle(str(value), unit=unit).degree)
 
     return BeforeValidator(read)
 
@@ -55,8 +52,8 @@ class Objects(Ask):
 class Cone(Ask):
     """Objects around a position."""
 
-    ra: Annotated[float, _degrees(15.0)] = Field(ge=0.0, le=360.0, description="degrees, or 12:34:56.7 in hours")
-    dec: Annotated[float, _degrees(1.0)] = Field(ge=-90.0, le=90.0, description="degrees, or +12:34:56.7")
+    ra: Annotated[float, _degrees("hourangle")] = Field(ge=0.0, le=360.0, description="degrees, or 12:34:56.7 in hours")
+    dec: Annotated[float, _degrees("deg")] = Field(ge=-90.0, le=90.0, description="degrees, or +12:34:56.7")
     radius: float = Field(gt=0.0, le=18_000.0, description="arcsec")
     n: int = Field(default=1_000, ge=1, le=MOST)
 

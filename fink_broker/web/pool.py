@@ -8,7 +8,6 @@ from queue import Empty, SimpleQueue
 
 from fink_broker import query
 from fink_broker.config import Settings
-from fink_broker.errors import FinkError
 
 
 class Pool:
@@ -39,8 +38,8 @@ class Pool:
             tables = query.Tables(self._settings)
         try:
             yield tables
-        except FinkError:
-            # What does not answer may be somewhere else when it is asked again.
+        except BaseException:
+            # A server that does not answer may be somewhere else when it is asked again; of other faults nobody knows what they have left.
             tables.__exit__(None, None, None)
             raise
         self._free.put(tables)

@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from fink_broker.commands.status import status
@@ -50,12 +51,16 @@ class State:
         self.settings = settings
         self.services = Cached(lambda: status(settings))
         self._files = Cached(self._committed)
+        self._known: dict[Path, File] = {}  # with the rows that were read from their footers
 
     def _committed(self) -> dict[str, list[File]]:
         raws = [file for folder in self.settings.raws for file in parquet.committed(folder)]
         sound = [file for file in raws if file.partition["status"] == "ok"]
         rejected = [file for file in raws if file.partition["status"] != "ok"]
-        return {"raw": sound, "rejected": rejected, "science": parquet.committed(self.settings.science)}
+        found = {"raw": sound, "rejected": rejected, "science": parquet.committed(self.settings.science)}
+        known = {file.path: self._known.get(file.path, file) for files in found.values() for file in files}
+        self._known = known
+        return {kind: [known[file.path] for file in files] for kind, files in found.items()}
 
     def nights(self) -> list[dict[str, Any]]:
         """Alerts by night, the newest first: in raw, rejected, in science."""
