@@ -26,21 +26,17 @@ def start(settings: Settings) -> Running:
     ServerUnavailable
         Its port is taken, or it did not come up.
     """
-    with processes.start_lock(settings, NAME):
-        running = processes.find(settings, NAME)
-        if running is not None:
-            return running
-        port = ports.choose(settings.dashboard.port, "the dashboard", "[dashboard] port")
-        command = [sys.executable, "-P", "-m", "fink_broker.web.serve", str(port)]
-        # With our passwords: it asks Kafka how far behind the services are.
-        pid = processes.detach(command, settings.log(NAME), os.environ | {"PYTHONPATH": str(CHECKOUT)})
-        running = processes.register(settings, NAME, f"{settings.dashboard.host}:{port}", pid)
-        try:
-            _wait(settings, running, port)
-        except BaseException:
-            processes.stop(settings, NAME, say=lambda line: None)
-            raise
-        return running
+    return processes.once(settings, NAME, lambda: _start(settings))
+
+
+def _start(settings: Settings) -> Running:
+    port = ports.choose(settings.dashboard.port, "the dashboard", "[dashboard] port")
+    command = [sys.executable, "-P", "-m", "fink_broker.web.serve", str(port)]
+    # With our passwords: it asks Kafka how far behind the services are.
+    pid = processes.detach(command, settings.log(NAME), os.environ | {"PYTHONPATH": str(CHECKOUT)})
+    running = processes.register(settings, NAME, f"{settings.dashboard.host}:{port}", pid)
+    _wait(settings, running, port)
+    return running
 
 
 def _wait(settings: Settings, running: Running, port: int) -> None:

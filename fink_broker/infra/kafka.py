@@ -85,26 +85,23 @@ def start(settings: Settings) -> Running:
     ServerUnavailable
         Its port is taken, or it did not come up.
     """
-    with processes.start_lock(settings, NAME):
-        running = processes.find(settings, NAME)
-        if running is not None:
-            if settings.kafka.embedded.secure and not is_secured(running):
-                raise FinkError("kafka runs already, without security: fink stop kafka, then fink start kafka --secure")
-            return running
-        listeners = _listeners(settings)
-        if settings.kafka.embedded.secure:
-            kafka_security.prepare(settings)
-        configuration = _configure(settings, listeners)
-        _format(settings, configuration)
-        pid = processes.detach(_command(settings, "kafka.Kafka", str(configuration)), settings.log(NAME))
-        address = ",".join(f"{name}://{where}" for name, where in listeners.items()).removeprefix(f"{PLAIN}://")
-        running = processes.register(settings, NAME, address, pid)
-        try:
-            _bring_up(settings, running, listeners)
-        except BaseException:
-            processes.stop(settings, NAME, say=lambda line: None)
-            raise
-        return running
+    running = processes.once(settings, NAME, lambda: _start(settings))
+    if settings.kafka.embedded.secure and not is_secured(running):
+        raise FinkError("kafka runs already, without security: fink stop kafka, then fink start kafka --secure")
+    return running
+
+
+def _start(settings: Settings) -> Running:
+    listeners = _listeners(settings)
+    if settings.kafka.embedded.secure:
+        kafka_security.prepare(settings)
+    configuration = _configure(settings, listeners)
+    _format(settings, configuration)
+    pid = processes.detach(_command(settings, "kafka.Kafka", str(configuration)), settings.log(NAME))
+    address = ",".join(f"{name}://{where}" for name, where in listeners.items()).removeprefix(f"{PLAIN}://")
+    running = processes.register(settings, NAME, address, pid)
+    _bring_up(settings, running, listeners)
+    return running
 
 
 def _listeners(settings: Settings) -> dict[str, str]:

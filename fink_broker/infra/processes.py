@@ -26,6 +26,7 @@ __all__ = [
     "detach",
     "find",
     "is_alive",
+    "once",
     "register",
     "start_lock",
     "stop",
@@ -235,6 +236,19 @@ def start_lock(settings: Settings, name: str, timeout: float = 300.0) -> Iterato
                     raise FinkError(f"another command has been starting {name} for {timeout:g} s") from error
                 time.sleep(_POLL_S)
         yield
+
+
+def once(settings: Settings, name: str, make: Callable[[], Running]) -> Running:
+    """The server of a name: the one that runs, or else what `make` starts; what did not come up is stopped."""
+    with start_lock(settings, name):
+        running = find(settings, name)
+        if running is not None:
+            return running
+        try:
+            return make()
+        except BaseException:
+            stop(settings, name, say=lambda line: None)
+            raise
 
 
 def is_alive(running: Running) -> bool:

@@ -60,23 +60,19 @@ def start(settings: Settings) -> Running:
     FinkError
         It is not installed and cannot be fetched.
     """
-    with processes.start_lock(settings, NAME):
-        running = processes.find(settings, NAME)
-        if running is not None:
-            return running
-        [program] = application().glob("*-runner.jar")
-        port = ports.choose(settings.registry.port, "the schema registry", "[registry] port")
-        (settings.root / NAME).mkdir(parents=True, exist_ok=True)
-        options = [f"-D{key}={value}" for key, value in _properties(settings, port).items()]
-        main = ["-jar", str(program)]
-        command = java.command(settings, NAME, class_path=[], heap=settings.registry.heap, options=options, main=main)
-        running = processes.register(settings, NAME, f"{ports.HOST}:{port}", processes.detach(command, settings.log(NAME)))
-        try:
-            _wait(settings, running, port)
-        except BaseException:
-            processes.stop(settings, NAME, say=lambda line: None)
-            raise
-        return running
+    return processes.once(settings, NAME, lambda: _start(settings))
+
+
+def _start(settings: Settings) -> Running:
+    [program] = application().glob("*-runner.jar")
+    port = ports.choose(settings.registry.port, "the schema registry", "[registry] port")
+    (settings.root / NAME).mkdir(parents=True, exist_ok=True)
+    options = [f"-D{key}={value}" for key, value in _properties(settings, port).items()]
+    main = ["-jar", str(program)]
+    command = java.command(settings, NAME, class_path=[], heap=settings.registry.heap, options=options, main=main)
+    running = processes.register(settings, NAME, f"{ports.HOST}:{port}", processes.detach(command, settings.log(NAME)))
+    _wait(settings, running, port)
+    return running
 
 
 def _properties(settings: Settings, port: int) -> dict[str, object]:
