@@ -8,9 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from confluent_kafka import Consumer
 
+from fink_broker import surveys
 from fink_broker.commands.bench import Figure
 from fink_broker.config import Settings
 from fink_broker.config.own import Plugin
@@ -95,15 +95,14 @@ def _topic(settings: Settings, seen: dict[int, float], stop: threading.Event) ->
 def _table(settings: Settings, seen: dict[int, float], stop: threading.Event) -> None:
     known: set[Path] = set()
     awaited: dict[bytes, int] = {}
+    survey = surveys.get("ztf")
     with Client(archive.place(settings)) as client:
         while not stop.wait(0.1):
-            for file in parquet.committed(settings.science):
-                if file.path not in known:
-                    known.add(file.path)
-                    rows = pq.read_table(file.path, columns=["candid", "objectId", "candidate.jd"]).to_pylist()
-                    awaited |= {
-                        f"{row['objectId']}_{row['candidate']['jd']}".encode(): row["candid"] for row in rows if row["candid"] % _EVERY == 0
-                    }
+            fresh = [file for file in parquet.committed(settings.science) if file.path not in known]
+            known.update(file.path for file in fresh)
+            for table in parquet.read(fresh, [survey.alert_id, survey.object_id, survey.time]):
+                columns = [parquet.column(table, name).to_pylist() for name in (survey.object_id, survey.time, survey.alert_id)]
+                awaited |= {f"{name}_{moment}".encode(): one for name, moment, one in zip(*columns, strict=True) if one % _EVERY == 0}
             for key, one in list(awaited.items()):
                 # A row of an earlier round has the same key but for its alert.
                 if client.row("ztf", key).get(b"i:candid") == one.to_bytes(8, "big"):
