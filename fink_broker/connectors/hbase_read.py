@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -96,6 +97,11 @@ class Reader(Client):
         condition = f"SingleColumnValueFilter('{family}', '{name}', =, 'binary:{value}', true, true)"
         return self._about(table, lambda opened: list(opened.scan(filter=condition, batch_size=_SCAN_ROWS)))
 
+    def between(self, table: str, column: str, since: float, until: float, *more: str) -> Rows:
+        """Rows whose cell of a column, a double, is between two positive numbers, both included, with that column and some more."""
+        wanted, condition = _encoded([column, *more]), within(column, since, until)
+        return self._about(table, lambda opened: list(opened.scan(columns=wanted, filter=condition, batch_size=_SCAN_ROWS)))
+
     def put(self, table: str, key: bytes, cells: Mapping[str, str], version: int) -> None:
         """Put cells of text beside what a row has; `version` in ms."""
         encoded = {column.encode(): text.encode() for column, text in cells.items()}
@@ -122,6 +128,23 @@ class Reader(Client):
                 raise
 
         return self._ask(ask)
+
+
+def within(column: str, since: float, until: float) -> bytes:
+    """Condition, in HBase's filter language, that a double lies between two numbers, both included; a cell that is not there meets it.
+
+    HBase compares bytes: those of two doubles of one sign are in the order of what they are without it.
+    """
+    if since < 0 <= until:
+        return b"(" + within(column, since, -0.0) + b" OR " + within(column, 0.0, until) + b")"
+    first, last = sorted((since, until), key=abs)
+    return b"(" + _compared(column, b">=", first) + b" AND " + _compared(column, b"<=", last) + b")"
+
+
+def _compared(column: str, how: bytes, number: float) -> bytes:
+    family, _, name = column.encode().partition(b":")
+    value = struct.pack(">d", number).replace(b"'", b"''")
+    return b"SingleColumnValueFilter('%b', '%b', %b, 'binary:%b', false, true)" % (family, name, how, value)
 
 
 def _scan(stretch: Stretch, columns: Sequence[bytes] | None, limit: int | None) -> Callable[[happybase.Table], Rows]:

@@ -19,7 +19,7 @@ from fink_broker.config import Settings
 from fink_broker.config.sections import Distribution, HBase, Raw2science, Wait
 from fink_broker.connectors import parquet
 from fink_broker.connectors.archive import folder
-from fink_broker.connectors.hbase import Client, Place, Row, wait_for
+from fink_broker.connectors.hbase import SCHEMA_PREFIX, Client, Place, Row, wait_for
 from fink_broker.errors import ConfigError, ServerUnavailable, UsageError
 from fink_broker.infra import hbase
 from fink_broker.monitoring import statistics
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.integration
 
 ZTF = surveys.get("ztf")
 # HBase takes half a second to make a table: most tests need two.
-NAMES = ("ztf", "ztf.class", "ztf.tracklet")
+NAMES = ("ztf", "ztf.class", "ztf.tracklet", "ztf.ssnamenr", "ztf.tns", "ztf.anomaly")
 SMALL = replace(ZTF, tables=ZTF.tables[:2])
 PROCESSED = datetime(2026, 3, 22, 4, 42, 6, 87623, tzinfo=UTC)
 FORMATS = {"integer": ">i", "long": ">q", "float": ">f", "double": ">d"}
@@ -254,18 +254,55 @@ def test_the_last_alert_of_an_object_has_the_row_they_share(spark, context, clie
     assert (written.alerts, written.rows["ztf"], written.rows["ztf.pixel128"], written.collisions) == (4, 4, 1, [])
 
 
-def test_a_night_is_written_again_with_what_its_merge_has_found(spark, context, client):
+def test_a_night_is_written_again_with_what_merge_and_new_science_say_of_it(spark, context, client):
     context = replace(context, survey=replace(ZTF, tables=tuple(table for table in ZTF.tables if table.name in NAMES)))
     alerts = science(spark).limit(20)
-    put(alerts, context)
-    archived = alerts.drop("night").withColumn("tracklet", F.expr("if(candid % 2 = 0, 'TRCK_20260322_044206_00', '')"))
-    archived.write.parquet(str(folder(context.settings, "science", "20260322")))
+    candidate = F.col("candidate").withField("ssnamenr", F.col("objectId"))
+    # One class begins as another does, and all that was said of an alert is said of another now.
+    before = alerts.withColumns(
+        {
+            "candidate": candidate,
+            "cdsxmatch": F.expr("element_at(array('Seyfert', 'Seyfert_1', 'Unknown'), int(candid % 3) + 1)"),
+            "roid": F.expr("if(candid % 2 = 0, 3, 0)"),
+            "tns": F.expr("if(candid % 5 < 3, 'SN Ia', '')"),
+            "anomaly_score": F.expr("if(candid % 7 < 3, -0.1D, 0D)"),
+        }
+    )
+    another = before.withColumns(
+        {
+            "candid": F.expr("candid + 1"),
+            "candidate": F.col("candidate").withField("jd", F.expr("candidate.jd + 30")),
+            "night": F.lit("20260421"),
+        }
+    )
+    put(before.union(another), context)
+    key = next(key for key, _ in client.scan("ztf") if not key.startswith(SCHEMA_PREFIX))
+    client.write("ztf", [Row(key, 1, {b"a:note": b"kept"})])
+    found = {"tracklet": F.expr("if(candid % 2 = 1, 'TRCK_20260322_044206_00', '')")}
+    night = str(folder(context.settings, "science", "20260322"))
+    merged = before.drop("night").withColumns(found)
+    merged.write.parquet(night)
     written = archive.rebuild(context, "20260322", ["ztf.class", "ztf.tracklet"])
     assert set(written.rows) == {"ztf.class", "ztf.tracklet"}
     assert written.rows["ztf.tracklet"] > 0
+    anew = merged.withColumns(
+        {
+            "brokerEndProcessTimestamp": F.lit(datetime(2026, 3, 23, tzinfo=UTC)),
+            "cdsxmatch": F.expr("element_at(array('Seyfert_1', 'Unknown', 'QSO'), int(candid % 3) + 1)"),
+            "roid": F.expr("if(candid % 3 = 0, 3, 0)"),
+            "tns": F.expr("if(candid % 5 in (1, 4), 'SN II', '')"),
+            "anomaly_score": F.expr("if(candid % 7 > 3, -0.2D, 0D)"),
+            "tracklet": F.expr("if(candid % 3 = 1, 'TRCK_20260322_044206_01', '')"),
+        }
+    ).localCheckpoint()
+    shutil.rmtree(night)
+    anew.write.parquet(night)
     assert archive.rebuild(context, "20260322").alerts == 20
-    # No row of the class that an alert was taken for before.
-    assert_tables_hold(client, archived.withColumn("night", F.lit("20260322")), context.survey, context.settings.archive_folder / "science")
+    assert client.row("ztf", key).pop(b"a:note") == b"kept"
+    client.forget("ztf", [(key, 1)], ["a"])
+    every = anew.withColumn("night", F.lit("20260322")).unionByName(another.withColumn("tracklet", F.lit("")))
+    held = assert_tables_hold(client, every, context.survey, context.settings.archive_folder / "science")
+    assert all(0 < held[name] for name in NAMES), held
     with pytest.raises(UsageError, match="there are no science alerts of these nights; there are: 20260322 to 20260322"):
         archive.rebuild(context, "20260323")
 
