@@ -302,7 +302,7 @@ def test_a_night_is_written_again_with_what_merge_and_new_science_say_of_it(spar
     client.forget("ztf", [(key, 1)], ["a"])
     every = anew.withColumn("night", F.lit("20260322")).unionByName(another.withColumn("tracklet", F.lit("")))
     held = assert_tables_hold(client, every, context.survey, context.settings.archive_folder / "science")
-    assert all(0 < held[name] for name in NAMES), held
+    assert all(held[name] > 0 for name in NAMES), held
     with pytest.raises(UsageError, match="there are no science alerts of these nights; there are: 20260322 to 20260322"):
         archive.rebuild(context, "20260323")
 
