@@ -56,7 +56,14 @@ def _before(key: bytes) -> bytes:
 class Reader(Client):
     """Reads tables. A thread needs a reader of its own."""
 
-    def stretches(self, table: str, some: Iterable[Stretch], columns: Sequence[str] | None = None, limit: int | None = None) -> Rows:
+    def stretches(
+        self,
+        table: str,
+        some: Iterable[Stretch],
+        columns: Sequence[str] | None = None,
+        limit: int | None = None,
+        condition: bytes | None = None,
+    ) -> Rows:
         """Rows of some stretches of keys, in their order, without schema rows.
 
         Parameters
@@ -69,6 +76,8 @@ class Reader(Client):
             ``family:name``, or ``family`` for all of one; all without. A row that has none of them is left out.
         limit : int, optional
             How many rows at most.
+        condition : bytes, optional
+            In HBase's filter language, on columns that are read; see `within`.
 
         Raises
         ------
@@ -82,7 +91,7 @@ class Reader(Client):
             left = None if limit is None else limit - len(found)
             if left == 0:
                 break
-            rows = self._about(table, _scan(one, _encoded(columns), left))
+            rows = self._about(table, _scan(one, _encoded(columns), left, condition))
             found += [row for row in rows if not row[0].startswith(SCHEMA_PREFIX)]
         return found
 
@@ -136,9 +145,12 @@ def within(column: str, since: float, until: float) -> bytes:
     HBase compares bytes: those of two doubles of one sign are in the order of what they are without it.
     """
     if since < 0 <= until:
-        return b"(" + within(column, since, -0.0) + b" OR " + within(column, 0.0, until) + b")"
-    first, last = sorted((since, until), key=abs)
-    return b"(" + _compared(column, b">=", first) + b" AND " + _compared(column, b"<=", last) + b")"
+        return b"(" + _of_one_sign(column, -0.0, since) + b" OR " + _of_one_sign(column, 0.0, until) + b")"
+    return _of_one_sign(column, *sorted((since, until), key=abs))
+
+
+def _of_one_sign(column: str, least: float, most: float) -> bytes:
+    return b"(" + _compared(column, b">=", least) + b" AND " + _compared(column, b"<=", most) + b")"
 
 
 def _compared(column: str, how: bytes, number: float) -> bytes:
@@ -147,11 +159,15 @@ def _compared(column: str, how: bytes, number: float) -> bytes:
     return b"SingleColumnValueFilter('%b', '%b', %b, 'binary:%b', false, true)" % (family, name, how, value)
 
 
-def _scan(stretch: Stretch, columns: Sequence[bytes] | None, limit: int | None) -> Callable[[happybase.Table], Rows]:
+def _scan(
+    stretch: Stretch, columns: Sequence[bytes] | None, limit: int | None, condition: bytes | None
+) -> Callable[[happybase.Table], Rows]:
     first, end = (stretch.end, _before(stretch.first)) if stretch.backwards else (stretch.first, stretch.end)
     size = min(limit or _SCAN_ROWS, _SCAN_ROWS)
     return lambda opened: list(
-        opened.scan(row_start=first, row_stop=end, columns=columns, limit=limit, batch_size=size, reverse=stretch.backwards)
+        opened.scan(
+            row_start=first, row_stop=end, columns=columns, limit=limit, batch_size=size, reverse=stretch.backwards, filter=condition
+        )
     )
 
 

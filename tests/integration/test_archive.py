@@ -18,7 +18,7 @@ from fink_broker import __version__, surveys
 from fink_broker.config import Settings
 from fink_broker.config.sections import Distribution, HBase, Raw2science, Wait
 from fink_broker.connectors import parquet
-from fink_broker.connectors.archive import folder
+from fink_broker.connectors.archive import Note, folder
 from fink_broker.connectors.hbase import SCHEMA_PREFIX, Client, Place, Row, wait_for
 from fink_broker.errors import ConfigError, ServerUnavailable, UsageError
 from fink_broker.infra import hbase
@@ -435,6 +435,21 @@ def test_a_night_is_counted_once_in_files_and_in_the_table_of_statistics(spark, 
     night = statistics.load(settings, "20260322")
     assert Books(settings, ZTF).of("aggregation").taken == night.alerts == len(now)
     assert night.by["filter"]["fink_bright_ztf"] == sum(one["magpsf"] < 16 for one in now)
+
+    # Processed anew, it has other classes; an alert that is late has come as it came.
+    merged = [file.path.name for file in parquet.committed(settings.science)]
+    anew = folder(settings, "science", "20260322")
+    alerts.drop("night").withColumn("cdsxmatch", F.lit("Star")).write.parquet(str(anew))
+    Note(merged, len(now), "2026-03-23T00:00:00Z").save(anew)
+    sink(alerts.limit(1).withColumn("candid", F.expr("candid + 1")), settings.science, tmp_path / "scratch")
+    for _ in range(2):
+        count()
+        found = row()
+        assert (found["basic:sci"], found["class:Star"], found["class:Unknown"]) == (len(now) + 1, len(now), 1)
+        assert found["class:simbad_tot"] == len(now)
+        assert found["basic:exposures"] == expected["basic:exposures"]
+    night = statistics.load(settings, "20260322")
+    assert Books(settings, ZTF).of("aggregation").taken == night.alerts == len(now) + 1
     shutil.rmtree(settings.checkpoint("aggregation"))
     with pytest.raises(ConfigError, match="move both away"):
         count()

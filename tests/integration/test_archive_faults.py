@@ -75,7 +75,7 @@ def test_service_thrift_and_region_server_are_killed_and_every_cell_is_there_onc
         encoding="utf-8",
     )
     here, chance = config.load(str(conf), {}), random.Random(SEED)
-    alerts = night(spark, 4 * (kills + 2))
+    alerts = night(spark, 2 * (kills + 2))
     total = alerts.count()
     sink(alerts.repartition(kills + 2), here.science, tmp_path / "scratch")
 
