@@ -167,12 +167,12 @@ def rebuild(context: Context, night: str, only: Collection[str] | None = None) -
     alerts = past.alerts(context.spark, context.settings, survey, night, night).withColumn("night", F.lit(night))
     prepared, write = build(alerts, context, target, only)
     written = write(prepared, -1)
-    with closing(Reader(target)) as reader:
-        for table in filled(survey, alerts):
-            if (only is None or table.name in only) and stale.depends(table, survey):
-                gone = stale.rows(reader, table, survey, alerts)
-                log.info("%s: %d rows of %s are of a night before it was made anew, and go", table.name, len(gone), night)
-                reader.forget(table.name, gone, table.families)
+    chosen = [one for one in filled(survey, alerts) if (only is None or one.name in only) and stale.depends(one, survey)]
+    if chosen:
+        with closing(Reader(target)) as reader:
+            for table, gone in stale.rows(reader, chosen, survey, alerts).items():
+                log.info("%s: %d rows go, which alerts of %s have no more", table, len(gone), night)
+                reader.forget(table, gone, next(one.families for one in chosen if one.name == table))
     return written
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import pyarrow as pa
 from pyspark.sql import DataFrame
@@ -24,53 +24,58 @@ def depends(table: Table, survey: Survey) -> bool:
     return table.unique and _of_fink(" ".join([*table.key, table.where or ""]), survey)
 
 
-def rows(reader: Reader, table: Table, survey: Survey, alerts: DataFrame) -> list[tuple[bytes, int]]:
-    """Keys of such rows, whatever made them, each with the newest version that may go.
+def rows(reader: Reader, tables: Sequence[Table], survey: Survey, alerts: DataFrame) -> dict[str, list[tuple[bytes, int]]]:
+    """Keys of such rows by table, whatever made them, each with the newest version that may go.
 
     Parameters
     ----------
     reader : Reader
         The tables.
-    table : Table
-        One that `depends`.
+    tables : sequence of Table
+        Those that it depends on.
     survey : Survey
         Its columns.
     alerts : DataFrame
-        All science alerts of a night, each once.
+        All science alerts of a night, each once. Their keys are held in memory.
     """
-    put, [layout] = puts(alerts, survey, [table])
-    now: pa.Table = put.select(F.col(layout.key).alias("key"), "id", F.col(layout.version).alias("version")).toArrow()
-    current = set(now["key"].to_pylist())
-    gone = [(key, cells) for key, cells in _there(reader, table, survey, alerts) if key.decode() not in current]
-    # The first column says whose row it is; those of alerts that came with another night stay.
-    owner = next(iter(table.columns)).encode()
-    ids = [int.from_bytes(cells[owner], "big", signed=True) for _, cells in gone]
-    found = pa.table({"row": pa.array([key for key, _ in gone], pa.binary()), "id": pa.array(ids, now.schema.field("id").type)})
-    pairs = found.join(now.select(["id", "version"]), "id", join_type="inner").select(["row", "version"])
-    return [(one["row"], one["version"]) for one in pairs.to_pylist()]
-
-
-def _there(reader: Reader, table: Table, survey: Survey, alerts: DataFrame) -> Iterator[Row]:
-    """Rows of the table, with their first column, that may be of these alerts."""
-    assert survey.lookups is not None  # a survey with tables
-    owner, column = next(iter(table.columns)), survey.lookups.time
-    time = f"{survey.current}.{column.partition(':')[2]}"
-    varying = sum(_of_fink(part, survey) for part in table.key)
-    if not varying and table.key[0] != time:
-        yield from _by_key(reader, table, survey, alerts, owner)
-        return
-    limits = alerts.agg(F.min(F.expr(time)), F.max(F.expr(time))).first()
+    put, layouts = puts(alerts, survey, tables)
+    now: pa.Table = put.select("id", "processed", *[layout.key for layout in layouts]).toArrow()
+    limits = alerts.agg(F.min(F.expr(_time(survey))), F.max(F.expr(_time(survey)))).first()
     assert limits is not None
-    if table.key[varying] != time:
+    found = {}
+    for table, layout in zip(tables, layouts, strict=True):
+        current, owner = set(now[layout.key].to_pylist()), next(iter(table.columns))
+        there = [row for row in _there(reader, table, survey, alerts, limits) if row[0].decode() not in current]
+        # The first column says whose row it is; those of alerts that came with another night stay.
+        ids = [int.from_bytes(cells[owner.encode()], "big", signed=True) for _, cells in there]
+        named = pa.table({"row": pa.array([key for key, _ in there], pa.binary()), "id": pa.array(ids, now.schema.field("id").type)})
+        gone = named.join(now.select(["id", "processed"]), "id", join_type="inner")
+        found[table.name] = [(one["row"], one["processed"]) for one in gone.to_pylist()]
+    return found
+
+
+def _time(survey: Survey) -> str:
+    """The time that row keys have."""
+    assert survey.lookups is not None  # a survey with tables
+    return f"{survey.current}.{survey.lookups.time.partition(':')[2]}"
+
+
+def _there(reader: Reader, table: Table, survey: Survey, alerts: DataFrame, limits: tuple[float, float]) -> Iterable[Row]:
+    """Rows of the table, with the column that says whose they are, that may be of these alerts."""
+    assert survey.lookups is not None
+    owner = next(iter(table.columns))
+    varying = sum(_of_fink(part, survey) for part in table.key)
+    if table.key[varying] != _time(survey):
+        if not varying:
+            return _by_key(reader, table, alerts, owner)
         # No place in the keys: HBase looks through the table, which must be one of few rows.
-        yield from reader.between(table.name, column, limits[0], limits[1], owner)
-    elif varying:
-        yield from _after_each(reader, table.name, limits, owner, len(table.key) - varying)
-    else:
-        yield from reader.stretches(table.name, [Stretch.times("", *limits)], [owner])
+        return reader.between(table.name, survey.lookups.time, *limits, owner)
+    if varying:
+        return _after_each(reader, table.name, limits, owner, len(table.key) - varying)
+    return reader.stretches(table.name, [Stretch.times("", *limits)], [owner])
 
 
-def _by_key(reader: Reader, table: Table, survey: Survey, alerts: DataFrame, owner: str) -> Iterator[Row]:
+def _by_key(reader: Reader, table: Table, alerts: DataFrame, owner: str) -> Iterator[Row]:
     """Rows under the keys of all alerts, also of those that the table is not for."""
     expression = f"concat_ws('_', {', '.join(f'cast({part} as string)' for part in table.key)})"
     keys = [str(key).encode() for key in alerts.select(F.expr(expression).alias("key")).toArrow()["key"].to_pylist()]
