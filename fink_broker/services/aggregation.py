@@ -16,7 +16,6 @@ from pyspark.sql.streaming.query import StreamingQuery
 
 from fink_broker import __version__
 from fink_broker.connectors import archive as parquet_archive
-from fink_broker.connectors import parquet
 from fink_broker.connectors.hbase import SCHEMA_PREFIX, Client, Place, Row
 from fink_broker.connectors.parquet import File
 from fink_broker.connectors.sparklog import newest
@@ -68,7 +67,7 @@ def start(context: Context) -> StreamingQuery:
         raise ConfigError(f"{settings.statistics} counts {last + 1} batches that {checkpoint} does not know: move both away")
     place = Workers(settings.root / "tmp" / NAME, settings.science_section.worker_memory_mb)
     forget(place.folder)
-    science = parquet.stream(context.spark, settings.science, raw2science.schema(context), settings.aggregation.max_files_per_trigger)
+    science = raw2science.stream(context, settings.aggregation.max_files_per_trigger)
     table: _Table = context.memory.setdefault(NAME, _Table(context, set(known)))
     if settings.aggregation.filters and table.filters is None:
         table.filters = Live(context, science)

@@ -17,7 +17,6 @@ from pyspark.sql import functions as F
 from pyspark.sql.streaming.query import StreamingQuery
 
 from fink_broker.config import Settings
-from fink_broker.connectors import parquet
 from fink_broker.connectors.hbase import SCHEMA_PREFIX, Client, Place, Row
 from fink_broker.connectors.hbase_read import Reader
 from fink_broker.errors import ServerUnavailable
@@ -57,7 +56,7 @@ def start(context: Context) -> StreamingQuery:
     """Make the tables that are not there and start the query."""
     settings = context.settings
     max_files = settings.archive.max_files_per_trigger
-    science = parquet.stream(context.spark, settings.science, raw2science.schema(context), max_files)
+    science = raw2science.stream(context, max_files)
     alerts, write = build(science, context, place(settings))
 
     def batch(alerts: DataFrame, number: int) -> None:
