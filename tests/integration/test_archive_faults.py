@@ -28,7 +28,8 @@ from fink_broker.services import archive
 from fink_broker.services.merge import merge, pending
 from tests.integration.conftest import kill_tree
 from tests.integration.test_archive import assert_tables_hold, narrow, science, sink
-from tests.services.nights import NIGHT, Sink, archived, candids, raw_alerts, science_alerts
+from tests.services import nights
+from tests.services.nights import NIGHT, Sink, candids, raw_alerts, science_alerts
 
 pytestmark = pytest.mark.integration
 
@@ -130,7 +131,7 @@ def test_merge_and_reprocess_are_killed_and_the_night_is_the_old_one_or_the_new_
 
     def outcome() -> tuple[list[int], int]:
         """Alerts of the archive, and how many of them have been processed anew."""
-        rows = archived(spark, home, "science")
+        rows = nights.archived(spark, home, "science")
         anew = rows.where("fink_science_version <> '1.0'").count()
         assert "double" not in rows.columns or rows.where("double <> 2 * candid").count() == 0
         return candids(rows), anew
@@ -153,6 +154,6 @@ def test_merge_and_reprocess_are_killed_and_the_night_is_the_old_one_or_the_new_
     processed = outcome()[1]
     assert merge(spark, home, ZTF, NIGHT) == {"raw": 30, "science": count}
     assert outcome() == (list(range(count)), processed)
-    assert candids(archived(spark, home, "raw")) == list(range(30))
+    assert candids(nights.archived(spark, home, "raw")) == list(range(30))
     assert pending(home) == []
     assert json.loads((home.archive_folder / "science/year=2026/month=03/day=22/_merge.json").read_text())["rows"] == count
