@@ -18,8 +18,8 @@ from fink_broker.session import session
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """How often tests of faults kill what they test: more often than a run of the suite has time for."""
-    parser.addoption("--kills", type=int, default=2, help="kills in tests of faults (default 2)")
+    """How often tests of faults kill what they test: for more there is no time in a run of all tests."""
+    parser.addoption("--kills", type=int, default=1, help="kills in tests of faults (default 1)")
 
 
 @pytest.fixture(scope="session")
