@@ -48,7 +48,7 @@ def start(command: str, *arguments: str, conf: Path) -> "subprocess.Popen[str]":
 
 
 def wait(until: Callable[[], bool], process: "subprocess.Popen[str]") -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 240
     while not until():
         assert process.poll() is None, process.communicate()[0]
         assert time.monotonic() < deadline
@@ -104,7 +104,7 @@ def test_service_thrift_and_region_server_are_killed_and_every_cell_is_there_onc
                 kill_tree(running.pid)
             print(f"{' and '.join(names)} killed at {moment}")
             hbase.start(settings.model_copy(update={"hbase": HBase(port=port)}))
-        out, _ = service.communicate(timeout=120)
+        out, _ = service.communicate(timeout=240)
         assert service.returncode == 0, out
 
         found = assert_tables_hold(client, alerts, ZTF, here.archive_folder / "science")
