@@ -17,6 +17,17 @@ from fink_broker.infra.processes import Running
 from fink_broker.session import session
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """How often tests of faults kill what they test: for more there is no time in a run of all tests."""
+    parser.addoption("--kills", type=int, default=1, help="kills in tests of faults (default 1)")
+
+
+@pytest.fixture(scope="session")
+def kills(request: pytest.FixtureRequest) -> int:
+    """How often to kill."""
+    return int(request.config.getoption("kills"))
+
+
 def pytest_configure() -> None:
     """A run that is ended by SIGTERM stops its servers too, as after Ctrl-C."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)

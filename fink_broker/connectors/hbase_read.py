@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -55,7 +56,14 @@ def _before(key: bytes) -> bytes:
 class Reader(Client):
     """Reads tables. A thread needs a reader of its own."""
 
-    def stretches(self, table: str, some: Iterable[Stretch], columns: Sequence[str] | None = None, limit: int | None = None) -> Rows:
+    def stretches(
+        self,
+        table: str,
+        some: Iterable[Stretch],
+        columns: Sequence[str] | None = None,
+        limit: int | None = None,
+        condition: bytes | None = None,
+    ) -> Rows:
         """Rows of some stretches of keys, in their order, without schema rows.
 
         Parameters
@@ -68,6 +76,8 @@ class Reader(Client):
             ``family:name``, or ``family`` for all of one; all without. A row that has none of them is left out.
         limit : int, optional
             How many rows at most.
+        condition : bytes, optional
+            In HBase's filter language, on columns that are read; see `within`.
 
         Raises
         ------
@@ -81,7 +91,7 @@ class Reader(Client):
             left = None if limit is None else limit - len(found)
             if left == 0:
                 break
-            rows = self._about(table, _scan(one, _encoded(columns), left))
+            rows = self._about(table, _scan(one, _encoded(columns), left, condition))
             found += [row for row in rows if not row[0].startswith(SCHEMA_PREFIX)]
         return found
 
@@ -95,6 +105,11 @@ class Reader(Client):
         value = text.replace("'", "''")  # as HBase's filter language has it
         condition = f"SingleColumnValueFilter('{family}', '{name}', =, 'binary:{value}', true, true)"
         return self._about(table, lambda opened: list(opened.scan(filter=condition, batch_size=_SCAN_ROWS)))
+
+    def between(self, table: str, column: str, since: float, until: float, *more: str) -> Rows:
+        """Rows whose cell of a column, a double, is between two positive numbers, both included, with that column and some more."""
+        wanted, condition = _encoded([column, *more]), within(column, since, until)
+        return self._about(table, lambda opened: list(opened.scan(columns=wanted, filter=condition, batch_size=_SCAN_ROWS)))
 
     def put(self, table: str, key: bytes, cells: Mapping[str, str], version: int) -> None:
         """Put cells of text beside what a row has; `version` in ms."""
@@ -124,11 +139,35 @@ class Reader(Client):
         return self._ask(ask)
 
 
-def _scan(stretch: Stretch, columns: Sequence[bytes] | None, limit: int | None) -> Callable[[happybase.Table], Rows]:
+def within(column: str, since: float, until: float) -> bytes:
+    """Condition, in HBase's filter language, that a double lies between two numbers, both included; a cell that is not there meets it.
+
+    HBase compares bytes: those of two doubles of one sign are in the order of what they are without it.
+    """
+    if since < 0 <= until:
+        return b"(" + _of_one_sign(column, -0.0, since) + b" OR " + _of_one_sign(column, 0.0, until) + b")"
+    return _of_one_sign(column, *sorted((since, until), key=abs))
+
+
+def _of_one_sign(column: str, least: float, most: float) -> bytes:
+    return b"(" + _compared(column, b">=", least) + b" AND " + _compared(column, b"<=", most) + b")"
+
+
+def _compared(column: str, how: bytes, number: float) -> bytes:
+    family, _, name = column.encode().partition(b":")
+    value = struct.pack(">d", number).replace(b"'", b"''")
+    return b"SingleColumnValueFilter('%b', '%b', %b, 'binary:%b', false, true)" % (family, name, how, value)
+
+
+def _scan(
+    stretch: Stretch, columns: Sequence[bytes] | None, limit: int | None, condition: bytes | None
+) -> Callable[[happybase.Table], Rows]:
     first, end = (stretch.end, _before(stretch.first)) if stretch.backwards else (stretch.first, stretch.end)
     size = min(limit or _SCAN_ROWS, _SCAN_ROWS)
     return lambda opened: list(
-        opened.scan(row_start=first, row_stop=end, columns=columns, limit=limit, batch_size=size, reverse=stretch.backwards)
+        opened.scan(
+            row_start=first, row_stop=end, columns=columns, limit=limit, batch_size=size, reverse=stretch.backwards, filter=condition
+        )
     )
 
 

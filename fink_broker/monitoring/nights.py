@@ -1,6 +1,7 @@
 """The account of one night: every message that belongs to it, and what became of the alerts in it.
 
-A message belongs to the night of its alert; one that was rejected, and not sent through again, to that of its arrival.
+A message belongs to the night of its alert; one that was rejected, and not sent through again, to that of its arrival. Of alerts that
+are in the archive only, nobody knows any more where in Kafka they were.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ import pyarrow.compute as pc
 
 from fink_broker.connectors import parquet
 from fink_broker.connectors.ranges import Range
+from fink_broker.monitoring import departed
 from fink_broker.monitoring.counts import PLACE, Books, ids, passing
+from fink_broker.monitoring.departed import Departed
 
 _PLACE: list[pa.Field[Any]] = [pa.field("topic", pa.string()), pa.field("partition", pa.int32()), pa.field("offset", pa.int64())]
 _ROWS = pa.schema([*_PLACE, pa.field("record", pa.int32())])
@@ -62,7 +65,7 @@ class Account:
     Parameters
     ----------
     stretches : list of Stretch
-        The producer's offsets.
+        The producer's offsets; of a night that has left for the archive, of what came after that.
     messages : int
         Messages of the night.
     further : int
@@ -74,7 +77,8 @@ class Account:
     repeats, distinct : int
         Of the sound ones, those whose id had come before, and ids.
     cut, science, waiting : int
-        Of the ids, those that do not pass the cuts, alerts in science, and ids that raw2science has not read.
+        Of the ids, those that do not pass the cuts, alerts in science, and ids that raw2science has not read. Of a night that has left,
+        what came first with another night counts as cut.
     faults : list of str
         One line each.
     """
@@ -104,8 +108,11 @@ def account(books: Books) -> Account:
     twice = max(0, rows.num_rows - records - again.num_rows)
     faults = [f"{missing:,} messages between those of the night lie nowhere in raw"] if missing else []
     faults += [f"{twice:,} alerts lie in raw twice, from the same place in Kafka"] if twice else []
-    sound = rows.num_rows - rejected.num_rows
-    return Account(stretches, messages, rows.num_rows - twice - messages, sound, reasons, *_science(books, sound, faults), faults)
+    gone = departed.of(books)
+    faults += gone.faults
+    sound = rows.num_rows - rejected.num_rows + gone.sound
+    further = rows.num_rows - twice - messages + gone.sound - gone.messages
+    return Account(stretches, messages + gone.messages, further, sound, reasons, *_science(books, gone, sound, faults), faults)
 
 
 def _joined(schema: pa.Schema, tables: Iterable[pa.Table]) -> pa.Table:
@@ -168,18 +175,23 @@ def _with_gaps(one: Stretch, places: pa.Table, known: Iterable[tuple[Range, bool
     return replace(one, others=there - one.messages, missing=one.last - one.first + 1 - there - absent.total(), lost=absent[True])
 
 
-def _science(books: Books, sound: int, faults: list[str]) -> tuple[int, int, int, int, int]:
+def _science(books: Books, gone: Departed, sound: int, faults: list[str]) -> tuple[int, int, int, int, int]:
     """Repeats, ids, those that are cut, alerts in science, and ids that wait for raw2science; what is wrong is added to the faults."""
     tables = [books.sound[file] for file in books.read]
-    all_of_them, read, passed = np.unique(ids(books.sound.values())), np.unique(ids(tables)), np.unique(passing(tables))
-    made = ids(books.science.values())
-    found = np.unique(made)
+    came, made = ids(books.sound.values()), ids(books.science.values())
+    all_of_them = np.union1d(came, gone.raw_ids)
+    read = np.union1d(ids(tables), gone.raw_ids)
+    # Of what has left it is known that it had passed.
+    passed = np.union1d(passing(tables), np.intersect1d(gone.science_ids, all_of_them))
+    found = np.union1d(made, gone.science_ids)
+    # Late alerts may be in the logs and in the archive.
+    science = int(np.isin(made, gone.science_ids, invert=True).sum()) + len(gone.science_ids)
     wrong = {
         "passed the cuts and are not in science": len(np.setdiff1d(passed, found)) - len(books.elsewhere),
         "are in science and have not passed the cuts": len(np.setdiff1d(found, passed)),
-        "are in science twice": len(made) - len(found),
+        "are in science twice": science - len(found),
     }
     faults += [f"{number:,} alerts {what}" for what, number in wrong.items() if number]
     # An alert that came with two nights is kept once, in the first that it came with: here it is a repeat.
     distinct = len(all_of_them) - len(books.elsewhere)
-    return sound - distinct, distinct, len(read) - len(passed), len(made), len(all_of_them) - len(read)
+    return sound - distinct, distinct, len(read) - len(passed), science, len(all_of_them) - len(read)

@@ -33,6 +33,8 @@ class Night:
     by : dict
         Name (``class``, ``field``, ``band``, ``hour``, ``filter``) to value to number; without value, ``""``. For ``filter`` the values
         are topics.
+    reprocessed : str, optional
+        When the alerts that are counted were processed anew, see `connectors.archive.Note`.
     """
 
     batch: int = -1
@@ -40,6 +42,7 @@ class Night:
     counts: dict[str, int] = field(default_factory=dict)
     distinct: dict[str, list[str]] = field(default_factory=dict)
     by: dict[str, dict[str, int]] = field(default_factory=dict)
+    reprocessed: str | None = None
 
 
 def add(settings: Settings, rows: pa.Table, batch: int) -> list[str]:
@@ -58,10 +61,14 @@ def add(settings: Settings, rows: pa.Table, batch: int) -> list[str]:
     for night in map(str, pc.unique(rows["night"]).to_pylist()):
         before = load(settings, night)
         if before.batch < batch:
-            after = _added(before, rows.filter(pc.field("night") == night), batch)
-            write_whole(_file(settings, night), json.dumps(asdict(after), sort_keys=True))
+            save(settings, night, added(before, rows.filter(pc.field("night") == night), batch))
             changed.append(night)
     return changed
+
+
+def save(settings: Settings, night: str, counts: Night) -> None:
+    """Write the counts of a night, in one step."""
+    write_whole(_file(settings, night), json.dumps(asdict(counts), sort_keys=True))
 
 
 def load(settings: Settings, night: str) -> Night:
@@ -77,15 +84,17 @@ def nights(settings: Settings) -> list[str]:
     return sorted(file.stem for file in settings.statistics.glob("[0-9]*.json"))
 
 
-def _added(before: Night, rows: pa.Table, batch: int) -> Night:
-    counts = {name: before.counts.get(name, 0) + pc.sum(values).as_py() for name, values in _fields(rows, "counts")}
+def added(before: Night, rows: pa.Table, batch: int) -> Night:
+    """Counts of a night with some more of its alerts, that came with a batch."""
+    # A count that these alerts do not have (a module is off now) stays what it was.
+    counts = before.counts | {name: before.counts.get(name, 0) + (pc.sum(values).as_py() or 0) for name, values in _fields(rows, "counts")}
     distinct = {
         name: sorted({*before.distinct.get(name, ()), *pc.unique(values).drop_null().to_pylist()})
         for name, values in _fields(rows, "distinct")
     }
     by = {name: _more(before.by.get(name, {}), pc.fill_null(values, "")) for name, values in _fields(rows, "by")}
     by[FILTER] = _more(before.by.get(FILTER, {}), pc.list_flatten(rows["topics"]))
-    return Night(batch, before.alerts + len(rows), counts, distinct, by)
+    return Night(batch, before.alerts + len(rows), counts, distinct, by, before.reprocessed)
 
 
 def _fields(rows: pa.Table, record: str) -> list[tuple[str, Any]]:

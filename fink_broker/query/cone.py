@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from fink_broker.connectors.hbase_read import Stretch
+from fink_broker.connectors.hbase_read import Stretch, within
 from fink_broker.errors import UsageError
 from fink_broker.query.named import by_time, chosen
 from fink_broker.query.tables import Tables
@@ -55,8 +56,10 @@ def cone(tables: Tables, ra: float, dec: float, radius: float, columns: Sequence
     needed = [known.object, known.time, *known.position]
     wanted = None if columns is None or alerts else list(dict.fromkeys([*(tables.columns(index.table, columns) or []), *needed]))
     some = [Stretch.prefix(f"{pixel}_") for pixel in pixels(index.nside, ra, dec, radius)]
-    # Of the many around the circle no more is read than where they are.
-    found = _within(tables, tables.stretches(index.table, some, needed), ra, dec, radius)
+    # Of a crowded field these pixels hold thousands: HBase sorts out what is not near the circle, and looks at few columns for that.
+    doubles = {tables.kinds(index.table).get(column) for column in known.position} == {"double"}
+    near = tables.stretches(index.table, some, needed, condition=box(known.position, ra, dec, radius) if doubles else None)
+    found = _within(tables, near, ra, dec, radius)
     # An object that has wandered across a border is in two pixels: its last alert counts.
     if found.num_rows:
         found = found.sort_by([(known.time, "ascending")])
@@ -86,6 +89,20 @@ def pixels(nside: int, ra: float, dec: float, radius: float) -> list[int]:
         Longitude(ra % 360, units.deg), Latitude(dec, units.deg), (radius + _SLACK) * units.deg, depth, flat=True
     )
     return [int(pixel) for pixel in np.sort(cdshealpix.to_ring(around, depth))]
+
+
+def box(position: tuple[str, str], ra: float, dec: float, radius: float) -> bytes:
+    """Condition, for HBase, that the two columns of a position are near a circle: between its extremes in both; all in degrees."""
+    south, north = dec - radius - _SLACK, dec + radius + _SLACK
+    near = within(position[1], max(south, -90.0), min(north, 90.0))
+    if max(north, -south) >= 90 - _SLACK:
+        return near  # all around the pole
+    # The meridians that touch the circle.
+    half = math.degrees(math.asin(min(1.0, math.sin(math.radians(radius)) / math.cos(math.radians(dec))))) + _SLACK
+    west, east = (ra - half) % 360, (ra + half) % 360
+    if west <= east:
+        return near + b" AND " + within(position[0], west, east)
+    return near + b" AND (" + within(position[0], west, 360.0) + b" OR " + within(position[0], 0.0, east) + b")"
 
 
 def separation(ra: np.ndarray[Any, Any], dec: np.ndarray[Any, Any], ra0: float, dec0: float) -> np.ndarray[Any, Any]:

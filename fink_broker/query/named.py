@@ -102,7 +102,9 @@ def of(
     """
     lookup = tables.lookup(question)
     begin, table = lookup.begin(name), lookup.table.format(name)
-    stretch = Stretch.times(begin, since, until, backwards=newest) if lookup.timed else Stretch.prefix(begin)
+    first, last = tables.lookups.span
+    times = (first if since is None else since, last if until is None else until)
+    stretch = Stretch.times(begin, *times, backwards=newest) if lookup.timed else Stretch.prefix(begin)
     found = tables.stretches(table, [stretch], columns, limit)
     answer = chosen(tables, table, found, columns)
     return answer.add_column(0, KEY, found["rowkey"]) if keys else answer

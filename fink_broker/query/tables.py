@@ -66,9 +66,16 @@ class Tables:
             raise UsageError(f"{self.survey.name} has no table by {question.replace('_', ' ')}; by {', '.join(self.lookups.by)}")
         return found
 
-    def stretches(self, table: str, some: Iterable[Stretch], columns: Sequence[str] | None = None, limit: int | None = None) -> pa.Table:
+    def stretches(
+        self,
+        table: str,
+        some: Iterable[Stretch],
+        columns: Sequence[str] | None = None,
+        limit: int | None = None,
+        condition: bytes | None = None,
+    ) -> pa.Table:
         """Rows of some stretches of keys; see `Reader.stretches` and `values`."""
-        return self.values(table, self.reader.stretches(table, some, self.columns(table, columns), limit))
+        return self.values(table, self.reader.stretches(table, some, self.columns(table, columns), limit, condition))
 
     def rows(self, table: str, keys: Sequence[str], columns: Sequence[str] | None = None) -> pa.Table:
         """Rows by their keys."""

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from threading import Lock
 from typing import Any
 
 import pyarrow as pa
@@ -12,14 +16,13 @@ from pyspark.sql.streaming.query import StreamingQuery
 
 from fink_broker import __version__
 from fink_broker.connectors import archive as parquet_archive
-from fink_broker.connectors import parquet
 from fink_broker.connectors.hbase import SCHEMA_PREFIX, Client, Place, Row
 from fink_broker.connectors.parquet import File
 from fink_broker.connectors.sparklog import newest
 from fink_broker.errors import ConfigError, ServerUnavailable
 from fink_broker.infra import hbase
 from fink_broker.monitoring import statistics
-from fink_broker.services import raw2science
+from fink_broker.services import raw2science, recount
 from fink_broker.services.context import Context, trigger
 from fink_broker.services.live import Live
 from fink_broker.services.merge import by_night
@@ -64,29 +67,35 @@ def start(context: Context) -> StreamingQuery:
         raise ConfigError(f"{settings.statistics} counts {last + 1} batches that {checkpoint} does not know: move both away")
     place = Workers(settings.root / "tmp" / NAME, settings.science_section.worker_memory_mb)
     forget(place.folder)
-    science = parquet.stream(context.spark, settings.science, raw2science.schema(context), settings.aggregation.max_files_per_trigger)
+    science = raw2science.stream(context, settings.aggregation.max_files_per_trigger)
     table: _Table = context.memory.setdefault(NAME, _Table(context, set(known)))
     if settings.aggregation.filters and table.filters is None:
         table.filters = Live(context, science)
     filters = table.filters.filters if table.filters else []
+    count = partial(counted, survey=survey, filters=filters, workers=place)
+    table.count = count
 
     def batch(rows: DataFrame, number: int) -> None:
-        table.stale.update(statistics.add(settings, rows.toArrow(), number))
+        found = rows.toArrow()
+        with table.lock:
+            table.stale.update(statistics.add(settings, found, number))
 
-    sink = counted(science, survey, filters, place).writeStream.foreachBatch(batch).option("checkpointLocation", str(checkpoint))
+    sink = count(science).writeStream.foreachBatch(batch).option("checkpointLocation", str(checkpoint))
     return sink.queryName(NAME).trigger(**trigger(context.options, settings.aggregation.trigger_seconds)).start()
 
 
 def review(context: Context, _query: StreamingQuery) -> bool:
     """Bring what has changed to HBase; whether there are other filters to go on with."""
     table: _Table = context.memory[NAME]
+    table.recount()
     table.write()
     return table.filters is not None and table.filters.refresh()
 
 
 def settle(context: Context, _query: StreamingQuery) -> None:
-    """Bring the last batches to HBase."""
+    """Bring the last batches to HBase; after a run that works off all there is, count nights anew too."""
     if NAME in context.memory:
+        context.memory[NAME].recount(whole=context.options.once)
         context.memory[NAME].write(at_once=True)
 
 
@@ -104,9 +113,26 @@ class _Table:
     def __init__(self, context: Context, stale: set[str]) -> None:
         self._context, self.stale = context, stale
         self.filters: Live | None = None
-        self._next = 0.0
+        self.count: Callable[[DataFrame], DataFrame] = partial(counted, survey=context.survey)
+        self.lock = Lock()
+        self._anew: Iterator[str] = iter(())
+        self._next = self._look = 0.0
         self._rows: dict[File, int] = {}
         self._said = ""
+
+    def recount(self, *, whole: bool = False) -> None:
+        """Go a step further with nights that were processed anew, or the whole way."""
+        if whole or time.monotonic() >= self._look:
+            self._look = math.inf
+            self._anew = recount.anew(self._context, NAME, self.count, self.lock)
+        for night in self._anew:
+            if night:
+                log.info("%s was processed anew, and is counted anew", night)
+                self.stale.add(night)
+            if not whole:
+                return
+        if self._look == math.inf:
+            self._look = time.monotonic() + _AGAIN_S
 
     def write(self, *, at_once: bool = False) -> None:
         """Write the rows of nights that have changed; if HBase does not answer, some time later."""

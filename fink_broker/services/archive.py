@@ -7,6 +7,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -16,17 +17,17 @@ from pyspark.sql import functions as F
 from pyspark.sql.streaming.query import StreamingQuery
 
 from fink_broker.config import Settings
-from fink_broker.connectors import parquet
 from fink_broker.connectors.hbase import SCHEMA_PREFIX, Client, Place, Row
+from fink_broker.connectors.hbase_read import Reader
 from fink_broker.errors import ServerUnavailable, UsageError
 from fink_broker.filters import registry
 from fink_broker.infra import hbase
 from fink_broker.science.registry import active
-from fink_broker.services import past, raw2science, tables
+from fink_broker.services import past, raw2science, stale, tables
 from fink_broker.services.context import Context, trigger
 from fink_broker.services.writer import OUTCOME, writer
 from fink_broker.surveys import FinkColumn, Survey, Table
-from fink_broker.transforms.rows import ROW_KEY, filled, puts
+from fink_broker.transforms.rows import filled, puts
 
 NAME = "archive"
 
@@ -55,7 +56,7 @@ def start(context: Context) -> StreamingQuery:
     """Make the tables that are not there and start the query."""
     settings = context.settings
     max_files = settings.archive.max_files_per_trigger
-    science = parquet.stream(context.spark, settings.science, raw2science.schema(context), max_files)
+    science = raw2science.stream(context, max_files)
     alerts, write = build(science, context, place(settings), settings.archive.tables or None)
 
     def batch(alerts: DataFrame, number: int) -> None:
@@ -150,8 +151,8 @@ def build(
 def rebuild(context: Context, night: str, only: Collection[str] | None = None) -> Written:
     """Write the alerts of one night once more, as they lie in the Parquet archive and, not merged yet, in science.
 
-    What the stream has put is put again, under the same versions; a track that has been found since changes the alert's class, and so the
-    keys of some of its rows: those that it had before are deleted.
+    What the stream has put is put again, under the same versions. A track that has been found since, and science that was made anew, change
+    the keys of some of an alert's rows, and in which tables it is at all: rows that it has no more are deleted.
 
     Raises
     ------
@@ -166,10 +167,12 @@ def rebuild(context: Context, night: str, only: Collection[str] | None = None) -
     alerts = past.alerts(context.spark, context.settings, survey, night, night).withColumn("night", F.lit(night))
     prepared, write = build(alerts, context, target, only)
     written = write(prepared, -1)
-    with Client(target) as client:
-        for table in filled(survey, alerts):
-            if (only is None or table.name in only) and "fink." in " ".join([*table.key, table.where or ""]):
-                client.forget(table.name, _stale(alerts, table, survey), table.families)
+    chosen = [one for one in filled(survey, alerts) if (only is None or one.name in only) and stale.depends(one, survey)]
+    if chosen:
+        with closing(Reader(target)) as reader:
+            for table, gone in stale.rows(reader, chosen, survey, alerts).items():
+                log.info("%s: %d rows go, which alerts of %s have no more", table, len(gone), night)
+                reader.forget(table, gone, next(one.families for one in chosen if one.name == table))
     return written
 
 
@@ -185,17 +188,6 @@ def known_to(survey: Survey, names: Iterable[str]) -> None:
     for name in names:
         if name not in known:
             raise UsageError(f"the archive writes no table '{name}'; it writes: {', '.join(known)}")
-
-
-def _stale(alerts: DataFrame, table: Table, survey: Survey) -> list[tuple[bytes, int]]:
-    """Keys that alerts had in a table before their tracks were known, and have no more, each with its version."""
-
-    def held(frame: DataFrame) -> DataFrame:
-        put, [layout] = puts(frame, survey, [table])
-        return put.select(F.col(layout.key).alias(ROW_KEY), layout.version).where(F.col(ROW_KEY).isNotNull())
-
-    gone = held(alerts.drop("tracklet")).join(held(alerts), ROW_KEY, "left_anti")
-    return [(row[0].encode(), row[1]) for row in gone.collect()]
 
 
 def definition(settings: Settings, survey: Survey) -> Survey:

@@ -10,7 +10,7 @@ from pyspark.accumulators import Accumulator
 from pyspark.sql import DataFrame
 from pyspark.sql.streaming.query import StreamingQuery
 
-from fink_broker.connectors import kafka, parquet
+from fink_broker.connectors import kafka
 from fink_broker.connectors.topics import of_new
 from fink_broker.connectors.users import grant
 from fink_broker.filters import Filter
@@ -74,7 +74,7 @@ def start(context: Context) -> StreamingQuery:
     settings, survey = context.settings, context.survey
     place = Workers(settings.root / "tmp" / "filters", settings.science_section.worker_memory_mb)
     forget(place.folder)
-    science = parquet.stream(context.spark, settings.science, raw2science.schema(context), settings.distribution.max_files_per_trigger)
+    science = raw2science.stream(context, settings.distribution.max_files_per_trigger)
     live = _live(context, science)
     partitions, audiences = _topics(context, live.filters)
     made = partial(

@@ -67,7 +67,7 @@ def start(context: Context) -> StreamingQuery:
     outlet = _Outlet(context, users, partitions)
     context.memory[NAME] = (book, outlet)
     _take_in(context)
-    science = parquet.stream(context.spark, settings.science, raw2science.schema(context), settings.notices.max_files_per_trigger)
+    science = raw2science.stream(context, settings.notices.max_files_per_trigger)
 
     def batch(alerts: DataFrame, number: int) -> None:
         outlet.send(alerts, book.begin(number))

@@ -66,6 +66,13 @@ def schema(context: Context) -> StructType:
     return _build(context, context.spark.createDataFrame([], columns)).schema
 
 
+def stream(context: Context, max_files: int) -> DataFrame:
+    """Science alerts as a stream, so many files a batch."""
+    folder = context.settings.science
+    # To work the columns out takes longer than the rest of a start.
+    return parquet.stream(context.spark, folder, parquet.columns(folder) or schema(context), max_files)
+
+
 def start(context: Context) -> StreamingQuery:
     """Start the query."""
     settings = context.settings.raw2science

@@ -50,6 +50,9 @@ class Lookups:
         In which folder of the archive an alert is; by its object and time, or without time in the keys by its own id.
     time, object, alert : str
         Columns: time of the exposure (days, see `Facts.mjd_zero`), the object's name, the alert's id.
+    span : tuple of float
+        Between which times alerts can be, in the same days; by their digits they are told from the rest of a name in keys
+        (``Seyfert_2458850.5``, ``Seyfert_1_2458850.5``).
     position : tuple of str
         Columns: right ascension and declination, degrees.
     first : tuple of str
@@ -72,6 +75,7 @@ class Lookups:
     time: str
     object: str
     alert: str
+    span: tuple[float, float]
     position: tuple[str, str]
     first: tuple[str, ...] = ()
     limits: Mapping[str, str] = field(default_factory=dict)

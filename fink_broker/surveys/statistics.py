@@ -18,6 +18,9 @@ class Statistics:
         The table, and the row key with the night in the place of ``{}``.
     counts : mapping
         ``family:name`` to the condition on the alerts that are counted.
+    found : mapping
+        ``family:name`` to the columns of science modules that name a counterpart: alerts are counted that have one in any of them. Where
+        no such module is on there is no such count, rather than 0.
     distinct : mapping
         ``family:name`` to an expression with few values a night (exposures, fields): how many there are.
     by : mapping
@@ -31,6 +34,7 @@ class Statistics:
     table: str
     key: str
     counts: Mapping[str, str]
+    found: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     distinct: Mapping[str, str] = field(default_factory=dict)
     by: Mapping[str, str] = field(default_factory=dict)
     columns: Mapping[str, str] = field(default_factory=dict)
@@ -39,5 +43,5 @@ class Statistics:
     @property
     def families(self) -> tuple[str, ...]:
         """Families of the columns."""
-        named = (*([self.raw] if self.raw else []), *self.counts, *self.distinct)
+        named = (*([self.raw] if self.raw else []), *self.counts, *self.found, *self.distinct)
         return tuple(dict.fromkeys([*(column.partition(":")[0] for column in named), *self.columns]))

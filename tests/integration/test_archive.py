@@ -1,30 +1,34 @@
 """The archive service against the real HBase."""
 
+import io
 import math
 import shutil
 import struct
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import fastavro
 import happybase
+import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from datasim import TEMPLATES
 from fink_broker import __version__, surveys
-from fink_broker.config import Settings
+from fink_broker.config import CHECKOUT, Settings
 from fink_broker.config.sections import Distribution, HBase, Raw2science, Wait
 from fink_broker.connectors import parquet
-from fink_broker.connectors.archive import folder
-from fink_broker.connectors.hbase import Client, Place, Row, wait_for
+from fink_broker.connectors.archive import Note, folder
+from fink_broker.connectors.hbase import SCHEMA_PREFIX, Client, Place, Row, wait_for
 from fink_broker.errors import ConfigError, ServerUnavailable, UsageError
 from fink_broker.infra import hbase
 from fink_broker.monitoring import statistics
 from fink_broker.monitoring.counts import Books
-from fink_broker.services import aggregation, archive, tables
+from fink_broker.services import aggregation, archive, recount, tables
 from fink_broker.services.context import Context, RunOptions
 from fink_broker.services.writer import OUTCOME, writer
 from fink_broker.surveys import Survey
@@ -34,8 +38,15 @@ pytestmark = pytest.mark.integration
 
 ZTF = surveys.get("ztf")
 # HBase takes half a second to make a table: most tests need two.
-NAMES = ("ztf", "ztf.class", "ztf.tracklet")
+NAMES = ("ztf", "ztf.class", "ztf.tracklet", "ztf.ssnamenr", "ztf.tns", "ztf.anomaly")
 SMALL = replace(ZTF, tables=ZTF.tables[:2])
+
+
+def pick(*names: str) -> Survey:
+    """ZTF with some of its tables."""
+    return replace(ZTF, tables=tuple(table for table in ZTF.tables if table.name in names))
+
+
 PROCESSED = datetime(2026, 3, 22, 4, 42, 6, 87623, tzinfo=UTC)
 FORMATS = {"integer": ">i", "long": ">q", "float": ">f", "double": ">d"}
 
@@ -60,13 +71,16 @@ def context(spark, place, tmp_path) -> Context:
     return Context(spark, Settings(home=tmp_path, hbase=here, wait=Wait(seconds=20)), SMALL, RunOptions(once=True))
 
 
-def science(spark: SparkSession, processed: datetime = PROCESSED) -> DataFrame:
-    return spark.read.parquet(str(TEMPLATES)).withColumns(
+def science(spark: SparkSession, more: Sequence[dict] = ()) -> DataFrame:
+    made = spark.read.parquet(str(TEMPLATES))
+    if more:
+        made = made.union(spark.createDataFrame(more, made.schema))
+    return made.withColumns(
         {
             "publisher": F.lit("Fink"),
             "fink_broker_version": F.lit("5.0.0"),
             "fink_science_version": F.lit("5.0.0"),
-            "brokerEndProcessTimestamp": F.lit(processed),
+            "brokerEndProcessTimestamp": F.lit(PROCESSED),
             "gcvs": F.expr("case when candid % 2 = 0 then 'RR' else 'Unknown' end"),
             "nalerthist": F.lit(3),
             "jd_first_real_det": F.lit(None).cast("double"),
@@ -74,6 +88,13 @@ def science(spark: SparkSession, processed: datetime = PROCESSED) -> DataFrame:
             "night": F.lit("20260322"),
         }
     )
+
+
+def narrow(spark: SparkSession) -> DataFrame:
+    """With what row keys and conditions name, where it is not about all columns: Spark plans it in half the time."""
+    names = ("jd", "ra", "dec", "fid", "nbad", "rb", "drb", "classtar", "jdstarthist", "ndethist", "ssnamenr", "magpsf")
+    fields = [F.col("candidate")[name].alias(name) for name in names]
+    return science(spark).drop("cutoutScience", "cutoutTemplate", "cutoutDifference", "fp_hists").withColumn("candidate", F.struct(*fields))
 
 
 def sink(alerts: DataFrame, folder: Path, scratch: Path) -> None:
@@ -131,24 +152,59 @@ def text(value: object) -> object:
     return f"{value:%Y-%m-%d %H:%M:%S.%f}".rstrip("0").rstrip(".") if isinstance(value, datetime) else value
 
 
-def test_every_cell_reads_back_as_the_value_of_its_alert(spark, context, client, tmp_path):
-    alerts = science(spark).withColumns(
+def as_parquet_has_it(row: dict) -> dict[str, object]:
+    """Columns of the main table of an alert, straight from its row in Parquet: no Spark, no definition of a table."""
+    root = ("candid", "objectId", "publisher", "schemavsn", "fink_broker_version", "fink_science_version")
+    cells = {f"i:{name}": row[name] for name in root} | {f"i:{name}": item for name, item in row["candidate"].items()}
+    for name, column in ZTF.fink_columns.items():
+        outer, *inner = (column.source or name).split(".")
+        found = row.get(outer, {} if inner else column.default)
+        cells[f"d:{name}"] = found.get(inner[0], column.default) if inner else found
+    return {name: item for name, item in cells.items() if item is not None}
+
+
+def packets(but: set[int]) -> list[dict]:
+    """Real packets of all versions of the schema, of which there are none without the data that are not part of the project."""
+    folders = [CHECKOUT.parent / "shared" / "data" / f"ztf_{name}" for name in ("3.2_31", "3.3", "4.01", "4.02", "4.02_spark")]
+    files = [file for folder in folders for file in sorted(folder.glob("*.avro"))[:6]]
+    records = [record for file in files for record in fastavro.reader(io.BytesIO(file.read_bytes()))]
+    return [record for record in records if record["candid"] not in but]
+
+
+def test_every_cell_reads_back_as_the_value_of_its_alert(spark, context, client, tmp_path, templates):
+    real = packets({one["candid"] for one in templates})
+    alerts = science(spark, real)
+    alerts = alerts.withColumns(
         {
             "roid": F.expr("if(candid % 3 = 0, 3, 0)"),
-            "candidate": F.col("candidate").withField("ssnamenr", F.col("objectId")),
+            "candidate": F.col("candidate").withField("ssnamenr", F.concat("objectId", F.col("candid").cast("string"))),
             "tns": F.expr("if(candid % 5 = 0, '(TNS) SN Ia', '')"),
             "anomaly_score": F.expr("if(candid % 7 = 0, -0.1D, 0D)"),
             "tracklet": F.expr("if(candid % 5 = 1, 'TRCK_20260322_044206_00', '')"),
         }
-    )
+    ).localCheckpoint()
+    count = len(templates) + len(real)
     sink(alerts, context.settings.science, tmp_path / "scratch")
     run(replace(context, survey=ZTF))
     found = assert_tables_hold(client, alerts, ZTF, context.settings.archive_folder / "science")
     assert all(found.values()), found
     assert {name: client.count(name) for name in found} == found
     written = archive.counts(context.settings)
-    assert (written.alerts, written.rows, written.collisions) == (51, found, [])
+    assert (written.alerts, written.rows["ztf"], written.collisions) == (count, count, [])
     assert set(client.tables()) == {table.name for table in ZTF.tables}
+
+    # The main table beside the files that it was made from.
+    stored = dict(client.scan("ztf"))
+    schema = stored.pop(b"schema_5.0.0_5.0.0")
+    rows_of_files = [row for file in parquet.committed(context.settings.science) for row in pq.read_table(file.path).to_pylist()]
+    assert len(rows_of_files) == len(stored) == count
+    assert {row["schemavsn"] for row in rows_of_files} >= ({"3.2", "3.3", "4.01", "4.02"} if real else {"4.02"})
+    for row in rows_of_files:
+        wanted = as_parquet_has_it(row)
+        cells = stored[f"{row['objectId']}_{row['candidate']['jd']!r}".encode()]
+        got = {name.decode(): value(cell, schema[name].decode()) for name, cell in cells.items()}
+        assert set(got) == set(wanted)
+        assert [name for name in got if not same(got[name], wanted[name])] == []
 
 
 def test_every_table_of_rubin_has_its_rows(spark, context, client, shared):
@@ -183,7 +239,7 @@ def test_every_table_of_rubin_has_its_rows(spark, context, client, shared):
 
 
 def test_running_again_takes_new_files_only_and_a_replay_changes_nothing(spark, context, client, place, tmp_path):
-    alerts = science(spark)
+    alerts = narrow(spark)
     first, second = alerts.where("candid % 2 = 0"), alerts.where("candid % 2 = 1")
     sink(first, context.settings.science, tmp_path / "scratch")
     run(context)
@@ -207,17 +263,13 @@ def versions(client: Client) -> dict:
     return client._ask(lambda connection: dict(connection.table(client._full("ztf")).scan(include_timestamp=True)))
 
 
-def test_cells_have_the_time_of_processing_as_their_version(spark, context, client):
-    put(science(spark), context)
-    stored = {key: cells for key, cells in versions(client).items() if not key.startswith(b"schema_")}
-    assert {version for cells in stored.values() for _, version in cells.values()} == {int(PROCESSED.timestamp() * 1000)}
-
-
 def test_a_cell_that_becomes_null_when_an_alert_is_processed_anew_is_deleted(spark, context, client):
-    one = science(spark).limit(1)
+    one = narrow(spark).limit(1)
     put(one, context)
     [(key, cells)] = [row for row in client.scan("ztf") if not row[0].startswith(b"schema_")]
     assert b"d:gcvs" in cells
+    # The time of processing is the version.
+    assert {version for _, version in versions(client)[key].values()} == {int(PROCESSED.timestamp() * 1000)}
     client.write("ztf", [Row(key, 1, {b"a:note": b"kept"})])
     later = one.withColumns(
         {
@@ -236,7 +288,7 @@ def test_a_cell_that_becomes_null_when_an_alert_is_processed_anew_is_deleted(spa
 
 
 def test_the_last_alert_of_an_object_has_the_row_they_share(spark, context, client):
-    one = science(spark).limit(1)
+    one = narrow(spark).limit(1)
     several = one.crossJoin(spark.createDataFrame([(days,) for days in (2, 0, 3, 1)], "days int")).withColumns(
         {
             "candid": F.expr("candid + days"),
@@ -254,24 +306,58 @@ def test_the_last_alert_of_an_object_has_the_row_they_share(spark, context, clie
     assert (written.alerts, written.rows["ztf"], written.rows["ztf.pixel128"], written.collisions) == (4, 4, 1, [])
 
 
-def test_a_night_is_written_again_with_what_its_merge_has_found(spark, context, client):
-    context = replace(context, survey=replace(ZTF, tables=tuple(table for table in ZTF.tables if table.name in NAMES)))
-    alerts = science(spark).limit(20)
-    put(alerts, context)
-    archived = alerts.drop("night").withColumn("tracklet", F.expr("if(candid % 2 = 0, 'TRCK_20260322_044206_00', '')"))
-    archived.write.parquet(str(folder(context.settings, "science", "20260322")))
-    written = archive.rebuild(context, "20260322", ["ztf.class", "ztf.tracklet"])
-    assert set(written.rows) == {"ztf.class", "ztf.tracklet"}
-    assert written.rows["ztf.tracklet"] > 0
-    assert archive.rebuild(context, "20260322").alerts == 20
-    # No row of the class that an alert was taken for before.
-    assert_tables_hold(client, archived.withColumn("night", F.lit("20260322")), context.survey, context.settings.archive_folder / "science")
+def test_a_night_is_written_again_with_what_merge_and_new_science_say_of_it(spark, context, client):
+    context = replace(context, survey=pick(*NAMES))
+    alerts = narrow(spark).limit(20)
+    candidate = F.col("candidate").withField("ssnamenr", F.col("objectId"))
+    # One class begins as another does, and all that was said of an alert is said of another now.
+    before = alerts.withColumns(
+        {
+            "candidate": candidate,
+            "cdsxmatch": F.expr("element_at(array('Seyfert', 'Seyfert_1', 'Unknown'), int(candid % 3) + 1)"),
+            "roid": F.expr("if(candid % 2 = 0, 3, 0)"),
+            "tns": F.expr("if(candid % 5 < 3, 'SN Ia', '')"),
+            "anomaly_score": F.expr("if(candid % 7 < 3, -0.1D, 0D)"),
+        }
+    )
+    another = before.withColumns(
+        {
+            "candid": F.expr("candid + 1"),
+            "candidate": F.col("candidate").withField("jd", F.expr("candidate.jd + 30")),
+            "night": F.lit("20260421"),
+        }
+    )
+    put(before.union(another), context)
+    key = next(key for key, _ in client.scan("ztf") if not key.startswith(SCHEMA_PREFIX))
+    client.write("ztf", [Row(key, 1, {b"a:note": b"kept"})])
+    # Of every other alert only the track is new, which a merge has found, under the version that it had.
+    changed = {
+        "brokerEndProcessTimestamp": F.lit(datetime(2026, 3, 23, tzinfo=UTC)),
+        "cdsxmatch": F.expr("element_at(array('Seyfert_1', 'Unknown', 'QSO'), int(candid % 3) + 1)"),
+        "roid": F.expr("if(candid % 3 = 0, 3, 0)"),
+        "tns": F.expr("if(candid % 5 in (1, 4), 'SN II', '')"),
+        "anomaly_score": F.expr("if(candid % 7 > 3, -0.2D, 0D)"),
+    }
+    anew = before.withColumns({name: F.when(F.expr("candid % 4 < 2"), item).otherwise(F.col(name)) for name, item in changed.items()})
+    anew = anew.withColumn("tracklet", F.expr("if(candid % 3 > 0, 'TRCK_20260322_044206_01', '')")).localCheckpoint()
+    anew.drop("night").write.parquet(str(folder(context.settings, "science", "20260322")))
+    chosen = [name for name in NAMES if name != "ztf.tns"]
+    written = archive.rebuild(context, "20260322", chosen)
+    assert (written.alerts, set(written.rows)) == (20, set(chosen))
+    assert client.row("ztf", key).pop(b"a:note") == b"kept"
+    client.forget("ztf", [(key, 1)], ["a"])
+    every = anew.unionByName(another.withColumn("tracklet", F.lit("")))
+    there = context.settings.archive_folder / "science"
+    held = assert_tables_hold(client, every, pick(*chosen), there)
+    assert all(held[name] > 0 for name in chosen), held
+    # What was not chosen is as it was.
+    assert assert_tables_hold(client, before.union(another), pick("ztf.tns"), there)["ztf.tns"] > 0
     with pytest.raises(UsageError, match="there are no science alerts of these nights; there are: 20260322 to 20260322"):
         archive.rebuild(context, "20260323")
 
 
 def test_two_alerts_with_one_key_are_told_and_the_same_one_stays_whatever_comes_first(spark, context, client):
-    one = science(spark).limit(1)
+    one = narrow(spark).limit(1)
     twin = one.withColumns({"candid": F.expr("candid + 1"), "gcvs": F.lit(None).cast("string")})
     ids = [row["candid"] for row in (one.first(), twin.first())]
     assert put(one, context).collisions == []
@@ -289,7 +375,7 @@ def test_own_modules_have_a_column_too(spark, context, client, tmp_path):
         context.settings.model_dump()
         | {"science": {"modules": [{"name": "brightness", "function": str(tmp_path / "own.py")}]}, "raw2science": {"modules": []}}
     )
-    put(science(spark).limit(1).withColumn("brightness", F.expr("array(1, 2)")), Context(spark, settings, SMALL))
+    put(narrow(spark).limit(1).withColumn("brightness", F.expr("array(1, 2)")), Context(spark, settings, SMALL))
     stored = dict(client.scan("ztf"))
     assert stored.pop(b"schema_5.0.0_5.0.0")[b"d:brightness"] == b"string"
     [cells] = stored.values()
@@ -323,7 +409,7 @@ def test_a_broken_connection_is_opened_again(client):
 def test_who_is_not_there_is_waited_for_and_then_named(settings, spark, context, hbase_server):
     with pytest.raises(ServerUnavailable, match=r"HBase at 127.0.0.1:1 did not answer within 0.5 s"):
         wait_for("127.0.0.1", 1, 0.5)
-    alerts, layouts = puts(science(spark), ZTF, ZTF.tables[:1])
+    alerts, layouts = puts(narrow(spark), ZTF, ZTF.tables[:1])
     with pytest.raises(Exception, match="ServerUnavailable") as error:
         alerts.mapInArrow(writer(Place("127.0.0.1", 1, patience_s=0.4), layouts), OUTCOME).collect()
     with pytest.raises(ServerUnavailable, match=r"within 20 s: is it running\?"):
@@ -398,6 +484,22 @@ def test_a_night_is_counted_once_in_files_and_in_the_table_of_statistics(spark, 
     night = statistics.load(settings, "20260322")
     assert Books(settings, ZTF).of("aggregation").taken == night.alerts == len(now)
     assert night.by["filter"]["fink_bright_ztf"] == sum(one["magpsf"] < 16 for one in now)
+
+    # Processed anew, it has other classes; an alert that is late has come as it came.
+    merged = [file.path.name for file in parquet.committed(settings.science)]
+    anew = folder(settings, "science", "20260322")
+    alerts.drop("night").withColumn("cdsxmatch", F.lit("Star")).write.parquet(str(anew))
+    Note(merged, len(now), "2026-03-23T00:00:00Z").save(anew)
+    sink(alerts.limit(1).withColumn("candid", F.expr("candid + 1")), settings.science, tmp_path / "scratch")
+    assert recount.due(settings) == ["20260322"]
+    count()
+    found = row()
+    assert (found["basic:sci"], found["class:Star"], found["class:Unknown"]) == (len(now) + 1, len(now), 1)
+    assert found["class:simbad_tot"] == len(now)
+    assert found["basic:exposures"] == expected["basic:exposures"]
+    assert recount.due(settings) == []
+    night = statistics.load(settings, "20260322")
+    assert Books(settings, ZTF).of("aggregation").taken == night.alerts == len(now) + 1
     shutil.rmtree(settings.checkpoint("aggregation"))
     with pytest.raises(ConfigError, match="move both away"):
         count()

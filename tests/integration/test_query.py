@@ -55,7 +55,7 @@ def alerts(spark, context, tmp_path_factory):
             "fink_broker_version": F.lit("5.0.0"),
             "fink_science_version": F.lit("5.0.0"),
             "brokerEndProcessTimestamp": F.lit(datetime(2026, 3, 22, 4, 42, 6, 87623, tzinfo=UTC)),
-            "cdsxmatch": F.expr("case when candid % 2 = 0 then 'RRLyr' else 'EB*' end"),
+            "cdsxmatch": F.expr("case when candid % 2 = 0 then 'RRLyr' else 'RRLyr_1' end"),
             "roid": F.expr("if(candidate.ssnamenr = 'null', 0, 3)"),
             "tracklet": F.expr(f"if(candid % 7 = 0, '{TRACK}', '')"),
             "night": F.lit(NIGHT),
@@ -166,6 +166,10 @@ def test_the_newest_of_a_class_come_first(tables, expected):
         assert query.of(tables, "class", name, ["jd"], since=since, until=until)["i:jd"].to_pylist() == some[::-1]
     assert query.of(tables, "class", name, since=last + 1, newest=True).num_rows == 0
     assert query.of(tables, "class", name[:-1]).num_rows == 0, "the beginning of a name is another name"
+    for kind in ("RRLyr", "RRLyr_1"):
+        for newest in (False, True):
+            same_kind = query.of(tables, "class", kind, ["classification"], newest=newest)["d:classification"].to_pylist()
+            assert same_kind == [kind] * sum(row["d:classification"] == kind for row in expected("ztf.class"))
 
 
 def test_bodies_of_the_solar_system_tracklets_and_statistics(tables, expected):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from fink_broker.config import Settings
+from fink_broker.connectors import archive, ledger
 from fink_broker.errors import ConfigError
 from fink_broker.monitoring.counts import Books
 from fink_broker.monitoring.nights import Account, Stretch, account
@@ -182,3 +185,43 @@ def test_what_does_not_add_up_is_said(home: Home, fault: str) -> None:
 def test_alerts_of_another_survey(home: Home) -> None:
     with pytest.raises(ConfigError, match="holds alerts of another survey than rubin: set survey"):
         account(Books(home.settings, get("rubin"), A))
+
+
+def leave(home: Home, night: str, raw: Sequence[int], science: Sequence[int]) -> None:
+    """The night is merged, and its files leave the logs."""
+    books = Books(home.settings, ZTF, night)
+    book = ledger.load(home.settings.raw.parent)
+    files = [*books.sound, *books.science]
+    until = {book.key(file.path.parent): file.closed for file in files}
+    services = {name: asdict(books.left(name)) for name in ("stream2raw", "raw2science")}
+    replace(book, until={**book.until, **until}, counts={**book.counts, night: services}).save()
+    merged(home, night, raw, science)
+
+
+def merged(home: Home, night: str, raw: Sequence[int], science: Sequence[int]) -> None:
+    for kind, candids in (("raw", raw), ("science", science)):
+        folder = archive.folder(home.settings, kind, night)
+        folder.mkdir(parents=True, exist_ok=True)
+        pq.write_table(pa.table({"candid": pa.array(candids, pa.int64())}), folder / "part.parquet")
+
+
+def test_a_night_that_has_left_for_the_archive_is_told_from_there(home: Home) -> None:
+    there = of(home, A)
+    leave(home, A, [1, 2, 3, 1, 3], [1, 2])
+    gone = of(home, A)
+    assert gone == replace(there, stretches=[])
+    # Late alerts come in, wait, are in science, and are added to the archive.
+    home.raw_batch(2, ("ok", A, [sound(40, 0, 16), sound(41, 0, 17, rb=0.1), sound(1, 0, 18)], 120.0))
+    late = replace(gone, stretches=[Stretch("t", 0, 16, 18, messages=3)], messages=8, sound=8, repeats=3, distinct=5)
+    assert of(home, A) == replace(late, waiting=2)
+    home.science_batch(1, read=2)
+    home.science_batch(2, (A, science(40), 121.0))
+    assert of(home, A) == replace(late, cut=2, science=3)
+    merged(home, A, [1, 2, 3, 1, 3, 40, 41, 1], [1, 2, 40])
+    assert of(home, A) == replace(late, cut=2, science=3)
+    merged(home, A, [1, 2, 3], [1, 2, 2, 40, 99])
+    assert of(home, A).faults == [
+        "2 raw alerts that are nowhere else are not in the archive",
+        "1 alerts are in science and have not passed the cuts",
+        "1 alerts are in science twice",
+    ]

@@ -47,3 +47,10 @@ def test_a_batch_that_was_killed_between_two_nights_is_counted_once(home, monkey
     for _ in range(2):
         statistics.add(home, rows(0, 1, 2), 0)
     assert [statistics.load(home, night).alerts for night in statistics.nights(home)] == [2, 1]
+
+
+def test_a_count_that_later_alerts_do_not_have_stays(home):
+    statistics.add(home, rows(0), 0)
+    later = rows(0).set_column(1, "counts", pa.array([{"b:m": True}]))
+    statistics.add(home, later, 1)
+    assert statistics.load(home, "20260322").counts == {"b:n": 1, "b:m": 1}

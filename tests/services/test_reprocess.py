@@ -53,6 +53,19 @@ def test_a_night_is_processed_anew_and_late_alerts_are_added_to_it(spark, config
     merge(spark, home, ZTF, NIGHT)
     before = {row["candid"]: row for row in archived(spark, home, "science").collect()}
 
+    # Killed when all is written, before or after it was compared, it leaves the night as it was; the other steps are those of a merge.
+    digest, calls = archive.digest, iter([False, True])
+
+    def killed(*arguments, **options):
+        raise KeyboardInterrupt
+
+    for step, instead in (("digest", lambda *given: killed() if next(calls) else digest(*given)), ("put", killed)):
+        with monkeypatch.context() as patched:
+            patched.setattr(archive, step, instead)
+            with pytest.raises(KeyboardInterrupt):
+                reprocess(spark, home, ZTF, NIGHT)
+        assert {row["candid"]: row for row in archived(spark, home, "science").collect()} == before, step
+
     done = reprocess(spark, home, ZTF, NIGHT)
     assert (done.alerts, list(done.modules), done.errors) == (10, ["doubled", "labelled"], 1)
     assert "three" in done.error

@@ -47,18 +47,27 @@ def test_rubin_counts_objects_by_their_first_alert_of_the_night(spark):
         ("n", (4, 0, 99, NOON + 0.3, "y", 12), None),  # of the solar system
     ]
     rows = counted(spark.createDataFrame(alerts, COLUMNS), get("rubin")).toArrow().to_pylist()
-    totals = {
-        name: [row["counts"][f"f:{name}"] for row in rows] for name in ("alerts", "objects", "is_first", "is_sso", "alerts_r", "in_tns")
-    }
+    totals = {name: [row["counts"][f"f:{name}"] for row in rows] for name in ("alerts", "objects", "is_first", "is_sso", "alerts_r")}
     assert totals == {
         "alerts": [True] * 4,
         "objects": [True, False, True, False],
         "is_first": [True, False, False, False],
         "is_sso": [False, False, False, True],
         "alerts_r": [False, True, True, False],
-        "in_tns": [False] * 4,
     }
+    # No module says whether they are known.
+    assert not {"f:is_cataloged", "f:in_tns"} & set(rows[0]["counts"])
     assert [row["distinct"]["f:visits"] for row in rows] == ["11", "12", "12", "12"]
+
+
+def test_rubin_counts_counterparts_that_modules_have_found(spark):
+    one = (1, 7, 0, NOON, "g", 11)
+    names = [("Unknown", None, None), ("Star", None, "2026abc"), ("Fail 504", "", ""), (None, "Gaia DR3 1", None)]
+    columns = f"{COLUMNS}, simbad_otype string, gaiadr3 struct<gaiadr3_DR3Name: string>, tns_fullname string"
+    alerts = [("n", one, None, simbad, (gaia,), tns) for simbad, gaia, tns in names]
+    rows = counted(spark.createDataFrame(alerts, columns), get("rubin")).toArrow().to_pylist()
+    assert [row["counts"]["f:is_cataloged"] for row in rows] == [False, True, False, True]
+    assert [row["counts"]["f:in_tns"] for row in rows] == [False, True, False, False]
 
 
 def test_what_is_neither_true_nor_false_is_not_counted(spark):

@@ -33,6 +33,8 @@ LOOKUPS = Lookups(
     time="r:midpointMjdTai",
     object="r:diaObjectId",
     alert="r:diaSourceId",
+    # As the checks of the survey allow.
+    span=(55197.0, 88069.0),
     position=("r:ra", "r:dec"),
     first=("r:diaObjectId", "r:diaSourceId", "r:midpointMjdTai", "r:band", "r:psfFlux", "r:psfFluxErr", "r:ra", "r:dec"),
     tag="f:tag",

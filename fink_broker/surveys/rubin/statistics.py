@@ -16,10 +16,9 @@ STATISTICS = Statistics(
         "f:objects": f"diaSource.diaObjectId > 0 and not coalesce(exists(prvDiaSources, earlier -> {_SAME_NIGHT}), false)",
         "f:is_sso": "coalesce(diaSource.ssObjectId, 0) > 0",
         "f:is_first": "diaSource.diaObjectId > 0 and coalesce(array_size(prvDiaSources), 0) = 0",
-        # No module for Rubin says so yet.
-        "f:is_cataloged": "false",
-        "f:in_tns": "false",
     },
+    # Fink's portal: a counterpart in SIMBAD or Gaia DR3; a name in TNS.
+    found={"f:is_cataloged": ("simbad_otype", "gaiadr3_DR3Name"), "f:in_tns": ("tns_fullname",)},
     distinct={"f:visits": "diaSource.visit"},
     by={"band": "diaSource.band"},
 )

@@ -17,6 +17,8 @@ LOOKUPS = Lookups(
     time="i:jd",
     object="i:objectId",
     alert="i:candid",
+    # As the checks of the survey allow.
+    span=(2455197.5, 2488069.5),
     position=("i:ra", "i:dec"),
     first=("i:objectId", "i:candid", "i:jd", "i:fid", "i:magpsf", "i:sigmapsf", "i:ra", "i:dec", "d:classification", "d:cdsxmatch"),
     # As Fink's API tags them.
