@@ -8,9 +8,9 @@ from pathlib import Path
 
 import yaml
 
-from fink_broker.commands.status import status
 from fink_broker.config import CHECKOUT, Settings
 from fink_broker.monitoring import prometheus
+from fink_broker.monitoring.status import status
 
 DOCKER = CHECKOUT / "docker"
 

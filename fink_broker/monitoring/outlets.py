@@ -31,7 +31,7 @@ def delivered(settings: Settings, survey: Survey) -> dict[str, dict[str, Any]]:
 
 def _waiting(settings: Settings, pattern: str, offsets: dict[str, dict[str, int]]) -> int | None:
     try:
-        return waiting(connection(settings, settings.kafka.output), pattern, offsets, kafka.SOON_S)
+        return sum(waiting(connection(settings, settings.kafka.output), pattern, offsets, kafka.SOON_S).values())
     except (ServerUnavailable, KafkaException):
         return None
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import re
+import struct
 from collections.abc import Callable, Iterator
 from functools import cached_property, reduce
 from typing import Any
@@ -84,17 +85,30 @@ class Condition:
 
         met = _value(self._tree, column)
         if isinstance(met, pa.Scalar):
-            return pa.array([met.as_py()] * len(table), pa.bool_()).fill_null(False)
-        return pc.fill_null(met, pa.scalar(False))
+            met = pc.if_else(pc.is_null(pa.nulls(len(table))), met, met)
+        return pc.fill_null(met, scalar(False))
+
+
+def scalar(value: str | bool | float | None) -> Any:
+    """A value in Arrow; None is a number that is missing. `pyarrow.scalar` imports pandas, which takes as long as all of `fink status`."""
+    match value:
+        case None:
+            return pa.nulls(1, pa.float64())[0]
+        case bool():
+            return pa.Array.from_buffers(pa.bool_(), 1, [None, pa.py_buffer(bytes([value]))])[0]
+        case str():
+            text = value.encode()
+            return pa.Array.from_buffers(pa.string(), 1, [None, pa.py_buffer(struct.pack("=ii", 0, len(text))), pa.py_buffer(text)])[0]
+    return pa.Array.from_buffers(pa.float64(), 1, [None, pa.py_buffer(struct.pack("=d", value))])[0]
 
 
 def _value(node: ast.AST, column: Column) -> Any:
     """What a part of a condition is, for each row."""
     match node:
         case ast.Constant(bool() | str() as constant):
-            return pa.scalar(constant)
+            return scalar(constant)
         case ast.Constant(None | int() | float() as number):
-            return pa.scalar(None if number is None else float(number), pa.float64())
+            return scalar(None if number is None else float(number))
         case ast.Name() | ast.Attribute():
             return column(ast.unparse(node))
         case ast.BoolOp(operator, parts):
@@ -179,6 +193,6 @@ def _compared(operator: type, left: Any, right: Any) -> Any:
 
 def _divided(left: Any, right: Any, *, remainder: bool) -> Any:
     """Quotient or remainder; null for a division by zero."""
-    safe = pc.if_else(pc.equal(right, pa.scalar(0.0)), pa.scalar(None, pa.float64()), right)
+    safe = pc.if_else(pc.equal(right, scalar(0.0)), scalar(None), right)
     quotient = pc.divide(left, safe)
     return pc.subtract(left, pc.multiply(pc.trunc(quotient), safe)) if remainder else quotient

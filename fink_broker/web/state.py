@@ -10,11 +10,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from fink_broker.commands.status import status
 from fink_broker.config import Settings
 from fink_broker.connectors import parquet
 from fink_broker.connectors.parquet import File
 from fink_broker.monitoring import statistics
+from fink_broker.monitoring.status import status
 
 FRESH_S = 2.0
 

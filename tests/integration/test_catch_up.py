@@ -14,13 +14,12 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from fink_broker import surveys
-from fink_broker.commands import status
 from fink_broker.config import Settings
 from fink_broker.connectors import backlog, parquet, replay
 from fink_broker.connectors.sparklog import newest
 from fink_broker.errors import FinkError
 from fink_broker.infra.processes import Running
-from fink_broker.monitoring import reach
+from fink_broker.monitoring import reach, status
 from fink_broker.services import backlog as backlog_query
 from fink_broker.services import handover, merge, registry, runner, stream2raw
 from fink_broker.services.context import Context, RunOptions
