@@ -77,7 +77,11 @@ class Shelf:
         """
         new = [file for file in files if (what, file.path) not in self.kept]
         self.kept.update(zip([(what, file.path) for file in new], make(new), strict=True))
-        return {file: self.kept[what, file.path] for file in files}
+        found = {file: self.kept[what, file.path] for file in files}
+        for file, one in found.items():
+            if isinstance(one, pa.Table):
+                vars(file)["rows"] = one.num_rows  # its footer need not be read again
+        return found
 
     def of_night(self, files: Iterable[File]) -> list[File]:
         """Those of the night that is counted."""

@@ -50,7 +50,7 @@ def create(settings: Settings) -> FastAPI:
         Which broker it shows.
     """
     app = FastAPI(title="Fink", version=__version__, docs_url=None, redoc_url=None, openapi_url="/api/v1/openapi.json")
-    state, pool = State(settings), Pool(settings)
+    state, pool, exporter = State(settings), Pool(settings), prometheus.Exporter()
     app.include_router(api.router(settings, state, pool))
     app.mount("/static", StaticFiles(directory=_HERE / "static"))
     _guard(app)
@@ -62,7 +62,7 @@ def create(settings: Settings) -> FastAPI:
 
     @app.get("/metrics", include_in_schema=False)
     def metrics() -> Response:
-        return Response(prometheus.text(state.services()), media_type="text/plain; version=0.0.4")
+        return Response(exporter.text(state.services()), media_type="text/plain; version=0.0.4")
 
     @app.get("/events", include_in_schema=False)
     async def events() -> StreamingResponse:
