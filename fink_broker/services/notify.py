@@ -33,7 +33,7 @@ from fink_broker.outlets.notes import Notes
 from fink_broker.outlets.registry import Way, ways
 from fink_broker.services.context import RunOptions
 from fink_broker.services.courier import Courier, Ending
-from fink_broker.services.runner import Stop
+from fink_broker.services.waiting import Stop
 
 NAME = "notify"
 

@@ -16,7 +16,7 @@ from fink_broker.connectors import kafka, parquet
 from fink_broker.infra.kafka import connection
 from fink_broker.infra.processes import Running
 from fink_broker.monitoring import filters
-from fink_broker.services import registry, runner
+from fink_broker.services import registry, runner, waiting
 from fink_broker.services.context import Context
 
 pytestmark = pytest.mark.integration
@@ -28,7 +28,7 @@ ALERT = (
 )
 
 
-class Scenario(runner.Stop):
+class Scenario(waiting.Stop):
     """Goes on to its next step whenever what the last one waits for has come about; ends after the last one."""
 
     def __init__(self, steps: Iterator[Callable[[], bool]]) -> None:
