@@ -75,7 +75,6 @@ def run(
             return
         spark = session(settings, entries[0].name)
         stack.callback(spark.stop)
-        stack.enter_context(stop.on_signals())  # again: PySpark has set its own
         context = Context(spark, settings, survey, options)
         groups = [[entry] for entry in entries] if options.once else [list(entries)]
         for group in groups:

@@ -58,7 +58,7 @@ class Stop:
 
     @contextmanager
     def on_signals(self) -> Iterator[None]:
-        """Take SIGINT and SIGTERM, also from PySpark, whose own handler would cancel the running batch."""
+        """Take SIGINT and SIGTERM."""
         before = {number: signal.signal(number, self.set) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield
