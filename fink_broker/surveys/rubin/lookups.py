@@ -1,6 +1,6 @@
 """Which of Rubin's tables answers what. Their keys begin with a salt, as `tables` makes it in SQL."""
 
-from fink_broker.surveys.lookups import Cone, Lookup, Lookups
+from fink_broker.surveys.lookups import Api, Cone, Lookup, Lookups
 
 
 def _salted(number: str) -> str:
@@ -24,6 +24,8 @@ LOOKUPS = Lookups(
         "object": Lookup("rubin.diaSource_static", _salted),
         "class": Lookup("rubin.tag_{}", _no_name),
         "solar_system": Lookup("rubin.diaSource_sso", _packed),
+        "summary": Lookup("rubin.diaObject", _salted_id, timed=False),
+        "forced": Lookup("rubin.fp", _salted),
         "statistics": Lookup("rubin.statistics", "{}".format, timed=False),
     },
     cone=Cone("rubin.pixel1024", 1024),
@@ -37,4 +39,14 @@ LOOKUPS = Lookups(
     first=("r:diaObjectId", "r:diaSourceId", "r:midpointMjdTai", "r:band", "r:psfFlux", "r:psfFluxErr", "r:ra", "r:dec"),
     tag="f:tag",
     folder="r:hdfs_path",
+    body="r:ssObjectId",
+    # As https://api.lsst.fink-portal.org has it (fink-object-api, apps/routes/v1/lsst).
+    api=Api(
+        object="diaObjectId",
+        alert="diaSourceId",
+        name="name_or_id",
+        paths={"objects": "summary", "sources": "object", "fp": "forced"},
+        night="f:night",
+        families={"r": "Rubin original fields (r:)", "f": "Fink added values (f:)"},
+    ),
 )
