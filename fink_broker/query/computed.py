@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from fink_broker.errors import UsageError
 from fink_broker.query.decoded import arrow_type
+from fink_broker.query.named import VALID
 from fink_broker.query.rates import RATES, rates
 from fink_broker.query.tables import Tables
 from fink_broker.query.times import mjd_zero
@@ -23,7 +24,9 @@ from fink_broker.surveys.conditions import Columns
 from fink_broker.surveys.lookups import Computed
 
 FAMILY = "v:"
-CLASS, LAST, FIRST, LAPSE, CONSTELLATION = (f"{FAMILY}{name}" for name in ("classification", "lastdate", "firstdate", "lapse", "constellation"))
+CLASS, LAST, FIRST, LAPSE, CONSTELLATION = (
+    f"{FAMILY}{name}" for name in ("classification", "lastdate", "firstdate", "lapse", "constellation")
+)
 ALWAYS = (CLASS, LAST, FIRST, LAPSE, CONSTELLATION)
 """What comes with all columns."""
 DOCS = {
@@ -73,8 +76,12 @@ def answer(tables: Tables, table: str, columns: Sequence[str] | None, ask: Ask, 
     # In the order in which they were asked for; what others the answer brings (a distance, a tag) comes behind.
     stored = None if columns is None else [name for name in columns if name not in DOCS]
     rows = ask(None if stored is None else list(dict.fromkeys([*stored, *needed])))
-    for name, values in _values(tables, computed, rows, wanted, kinds).items():
-        rows = rows.append_column(name, values)
+    tag = tables.lookups.tag
+    valid = np.array([one == VALID for one in rows[tag].to_pylist()], bool) if tag in rows.column_names else np.ones(len(rows), bool)
+    places = pa.array(np.cumsum(valid) - 1, mask=~valid)
+    for name, values in _values(tables, computed, rows.filter(pa.array(valid)), wanted, kinds).items():
+        # Limits, and what is of bad quality, have none.
+        rows = rows.append_column(name, values if valid.all() else values.take(places))
     if columns is None or stored is None:
         return rows
     full = tables.columns(table, stored) or []
@@ -181,7 +188,9 @@ def _borders() -> tuple[Any, ...]:
     from astropy.utils.data import get_pkg_data_contents
 
     axes = SkyCoord(*np.eye(3), representation_type="cartesian").transform_to(FK5(equinox="B1875")).cartesian.xyz.value
-    lines = [line.split() for line in get_pkg_data_contents("data/constellation_data_roman87.dat", package="astropy.coordinates").splitlines()]
+    lines = [
+        line.split() for line in get_pkg_data_contents("data/constellation_data_roman87.dat", package="astropy.coordinates").splitlines()
+    ]
     rows = [line for line in lines if len(line) == 4]
     long = get_pkg_data_contents("data/constellation_names.dat", package="astropy.coordinates", encoding="UTF8")
     names = {line[:3]: line[4:].strip() for line in long.splitlines() if not line.startswith("#")}

@@ -23,7 +23,7 @@ _TOLERANCE = 0.3  # days between the two measurements of a colour
 Floats = np.ndarray[Any, Any]
 
 
-def rates(computed: Computed, objects: Sequence[Any], time: Floats, band: Floats, magnitude: Floats, error: Floats) -> dict[str, Floats]:
+def rates(computed: Computed, objects: Sequence[Any], measured: Sequence[Floats]) -> dict[str, Floats]:
     """Rates and colours, by fink-object-api's `extract_rate_and_color`.
 
     Parameters
@@ -32,14 +32,15 @@ def rates(computed: Computed, objects: Sequence[Any], time: Floats, band: Floats
         Which bands are the blue and the red one.
     objects : sequence
         Name of each alert's object.
-    time, band, magnitude, error : array of float
-        Days, bands, magnitudes.
+    measured : sequence of array of float
+        Time (days), band, magnitude and its error of each alert.
 
     Returns
     -------
     dict
         Names of `RATES` to a value for each alert; NaN where there is none.
     """
+    time, band, magnitude, error = measured
     found = {name: np.full(len(time), np.nan) for name in RATES}
     _, number = np.unique([str(one) for one in objects], return_inverse=True) if len(objects) else (None, np.empty(0, int))
     order = np.lexsort((time, number))
@@ -49,7 +50,7 @@ def rates(computed: Computed, objects: Sequence[Any], time: Floats, band: Floats
         for some in (blue, red):
             found[_RATE][some[1:]], found[_RATE_ERROR][some[1:]] = _rate(time[some], magnitude[some], error[some])
         if len(blue) and len(red):
-            for name, values in zip(_COLOURS, _colours(time, magnitude, error, blue, red, seen), strict=True):
+            for name, values in zip(_COLOURS, _colours(measured, blue, red, seen), strict=True):
                 found[name][seen] = values
     return found
 
@@ -60,8 +61,9 @@ def _rate(time: Floats, value: Floats, error: Floats) -> tuple[Floats, Floats]:
         return np.diff(value) / step, np.hypot(error[1:], error[:-1]) / step
 
 
-def _colours(time: Floats, magnitude: Floats, error: Floats, blue: Floats, red: Floats, seen: Floats) -> tuple[Floats, ...]:
+def _colours(measured: Sequence[Floats], blue: Floats, red: Floats, seen: Floats) -> tuple[Floats, ...]:
     """Colour, its error, its rate and that one's error, for all that was seen near a pair of measurements."""
+    time, _, magnitude, error = measured
     partner, there = _nearest(time[red], time[blue])
     blue, red = blue[there], red[partner[there]]
     colour, sigma = magnitude[blue] - magnitude[red], np.hypot(error[blue], error[red])

@@ -23,11 +23,14 @@ class Lookup:
         How the keys of a name's rows begin.
     timed : bool
         Whether the time of the alert is next in the keys.
+    whole : bool
+        Whether nothing is: there is one row of a name.
     """
 
     table: str
     begin: Callable[[str], str] = "{}_".format
     timed: bool = True
+    whole: bool = False
 
 
 @dataclass(frozen=True)
@@ -128,7 +131,7 @@ class Lookups:
     api : Api
         How Fink's public API asks.
     body : str
-        Column with the name of a known body of the solar system; of the alerts and of the table of their names.
+        Column by whose values known bodies of the solar system are asked for; of the alerts and of the table of their names.
     catalogued : tuple of str
         Columns that say what is known of an object in SIMBAD.
     score : str, optional
