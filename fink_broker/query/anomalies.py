@@ -50,11 +50,10 @@ def anomalies(
         dawn = days(night(newest[known.time][0].as_py(), tables.zero), tables.zero)
         stretch = Stretch.times(begin, max(dawn, since or dawn), until)
         scored = tables.stretches(lookup.table, [stretch], [known.time, known.score]).sort_by(known.score).slice(0, A_NIGHT)
-        keys += sorted(zip(scored[known.time].to_pylist(), map(str, scored["rowkey"].to_pylist()), strict=True), reverse=True)
+        keys += sorted(((float(row[known.time]), str(row["rowkey"])) for row in scored.to_pylist()), reverse=True)
         until = dawn - 1e-6
-    rows = tables.rows(
-        lookup.table, [key for _, key in keys[:n]], tables.columns(lookup.table, None if columns is None else [*columns, known.time])
-    )
+    wanted = tables.columns(lookup.table, None if columns is None else [*columns, known.time])
+    rows = tables.rows(lookup.table, [key for _, key in keys[:n]], wanted)
     if rows.num_rows:
         rows = rows.sort_by([(known.time, "descending")])
     return chosen(tables, lookup.table, rows, columns)

@@ -24,9 +24,8 @@ from fink_broker.surveys.conditions import Columns
 from fink_broker.surveys.lookups import Computed
 
 FAMILY = "v:"
-CLASS, LAST, FIRST, LAPSE, CONSTELLATION = (
-    f"{FAMILY}{name}" for name in ("classification", "lastdate", "firstdate", "lapse", "constellation")
-)
+CLASS, LAST, FIRST, LAPSE = "v:classification", "v:lastdate", "v:firstdate", "v:lapse"
+CONSTELLATION = "v:constellation"
 ALWAYS = (CLASS, LAST, FIRST, LAPSE, CONSTELLATION)
 """What comes with all columns."""
 DOCS = {
@@ -136,7 +135,7 @@ def _values(tables: Tables, computed: Computed, rows: pa.Table, wanted: Sequence
     found = {name: makers[name]() for name in wanted if name in makers}
     if some := [name for name in wanted if name not in makers]:
         names = rows[known.object].to_pylist() if known.object in rows.column_names else []
-        made = rates(computed, names, *(column(name) for name in (known.time, computed.band, computed.magnitude, computed.error)))
+        made = rates(computed, names, [column(name) for name in (known.time, computed.band, computed.magnitude, computed.error)])
         found |= {name: pa.array(made[name], from_pandas=True) for name in some}
     return {name: found[name] for name in wanted}
 
@@ -146,15 +145,14 @@ def classes(computed: Computed, rows: pa.Table, kinds: dict[str, str]) -> Any:
     if _STORED_CLASS in rows.column_names:
         return rows[_STORED_CLASS]
     needed = _of_class(computed, kinds)
-    plain = pa.table(
-        {
-            name.partition(":")[2]: rows[name] if name in rows.column_names else pa.nulls(len(rows), arrow_type(kinds.get(name, "double")))
-            for name in needed
-        }
-    )
+    parts: dict[str, Any] = {
+        name.partition(":")[2]: rows[name] if name in rows.column_names else pa.nulls(len(rows), arrow_type(kinds.get(name, "double")))
+        for name in needed
+    }
+    plain = pa.table(parts)
     columns = Columns(plain)
     found: Any = pa.array([_UNKNOWN] * len(rows), pa.string())
-    for name, condition in reversed(computed.classes.items()):
+    for name, condition in reversed(list(computed.classes.items())):
         found = pc.if_else(condition.holds(plain, columns), name, found)
     return pc.if_else(computed.catalogued.holds(plain, columns), plain[computed.kind.partition(":")[2]].combine_chunks(), found)
 
@@ -188,9 +186,8 @@ def _borders() -> tuple[Any, ...]:
     from astropy.utils.data import get_pkg_data_contents
 
     axes = SkyCoord(*np.eye(3), representation_type="cartesian").transform_to(FK5(equinox="B1875")).cartesian.xyz.value
-    lines = [
-        line.split() for line in get_pkg_data_contents("data/constellation_data_roman87.dat", package="astropy.coordinates").splitlines()
-    ]
+    borders = get_pkg_data_contents("data/constellation_data_roman87.dat", package="astropy.coordinates")
+    lines = [line.split() for line in borders.splitlines()]
     rows = [line for line in lines if len(line) == 4]
     long = get_pkg_data_contents("data/constellation_names.dat", package="astropy.coordinates", encoding="UTF8")
     names = {line[:3]: line[4:].strip() for line in long.splitlines() if not line.startswith("#")}

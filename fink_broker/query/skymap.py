@@ -112,7 +112,7 @@ def inside(
         # An object that has wandered across a border is in two pixels: its last alert counts.
         rows = rows.sort_by([(known.time, "descending")])
         _, first = np.unique([str(one) for one in rows[known.object].to_pylist()], return_index=True)
-        rows = rows.take(pa.array(np.sort(first)))
+        rows = rows.take(np.sort(first))
     return chosen(tables, index.table, rows, columns).append_column(EVENT, pa.array([event + _JD_ZERO] * len(rows), pa.float64()))
 
 

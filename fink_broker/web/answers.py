@@ -30,7 +30,7 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def both(api: APIRouter, path: str, answer: Callable[[Any], Response], model: type, about: str, tag: str = "objects") -> None:
+def both(api: APIRouter, path: str, answer: Callable[[Any], Response], model: type, about: str) -> None:
     """A question by GET, with parameters in the address, and by POST, with a JSON object."""
 
     def get_(ask: Any) -> Response:
@@ -43,7 +43,7 @@ def both(api: APIRouter, path: str, answer: Callable[[Any], Response], model: ty
     post.__annotations__["ask"] = model
     for method, function in (("GET", get_), ("POST", post)):
         name = f"{path.strip('/')}_{method.lower()}"
-        api.add_api_route(path, function, methods=[method], name=name, description=about, tags=[tag], responses=_PROBLEMS)
+        api.add_api_route(path, function, methods=[method], name=name, description=about, tags=["objects"], responses=_PROBLEMS)
 
 
 def answered(rows: pa.Table, ask: asks.Ask, n: int = asks.MOST) -> Response:

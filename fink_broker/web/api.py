@@ -52,7 +52,7 @@ def router(settings: Settings, state: State) -> APIRouter:
         for prefix in ("", f"/{name}") if name == settings.survey else (f"/{name}",):
             part = APIRouter(prefix=prefix)
             _survey(part, survey, pool)
-            writing.annotations(part, survey, pool, check)
+            writing.said(part, survey, pool, check)
             api.include_router(part)
     return api
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
+from typing import Any
 
 import pyarrow as pa
 from fastapi import APIRouter, Response
@@ -60,14 +62,15 @@ def with_cutouts(tables: Tables, rows: pa.Table, kind: str) -> pa.Table:
         raise UsageError(f"that are {len(rows)} alerts, and cutouts come with {asks.MOST_CUTOUTS} at most: ask /cutouts for each")
     ids = rows.select([known.object, known.alert]).to_pylist() if len(rows) else []
     for one in _KINDS if kind.lower() == _ALL else (kind,):
-        images = [
-            None
-            if row[known.alert] in (None, -1)
-            else pixels(query.cutout(tables, str(row[known.object]), one.lower(), row[known.alert])).tolist()
-            for row in ids
-        ]
+        images = [None if row[known.alert] in (None, -1) else _image(tables, row, one) for row in ids]
         rows = rows.append_column(_column(one), pa.array(images, pa.list_(pa.list_(pa.float64()))))
     return rows
+
+
+def _image(tables: Tables, row: Mapping[str, Any], kind: str) -> list[list[float]]:
+    fits = query.cutout(tables, str(row[tables.lookups.object]), kind.lower(), row[tables.lookups.alert])
+    found: list[list[float]] = pixels(fits).tolist()
+    return found
 
 
 def _column(kind: str) -> str:

@@ -40,12 +40,13 @@ def add(api: APIRouter, survey: Survey, pool: Pool) -> None:
     """Add the questions of a survey to its routes."""
     known = survey.lookups
     assert known is not None
+    model = asks.named(asks.Objects, known.api)
     for path, question in known.api.paths.items():
         both(
             api,
             f"/{path}",
             partial(_objects, pool, question),
-            asks.named(asks.Objects, known.api),
+            model,
             "The rows of objects, the newest first.",
         )
     some: tuple[tuple[str, Any, type[asks.Ask], str], ...] = (
@@ -58,8 +59,8 @@ def add(api: APIRouter, survey: Survey, pool: Pool) -> None:
         ("/statistics", _statistics, asks.Statistics, "Counts of nights."),
         ("/skymap", _skymap, asks.Skymap, "Objects in the sky map of a gravitational wave, first seen around its time."),
     )
-    for path, answer, model, about in some:
-        both(api, path, partial(answer, pool), asks.named(model, known.api), about)
+    for path, answer, other, about in some:
+        both(api, path, partial(answer, pool), asks.named(other, known.api), about)
 
 
 def _objects(pool: Pool, question: Question, ask: asks.Objects) -> Response:
@@ -83,8 +84,8 @@ def _objects(pool: Pool, question: Question, ask: asks.Objects) -> Response:
         if time in answer.column_names:
             answer = answer.sort_by([(time, "descending")])
         if ask.withupperlim and alert in answer.column_names:
-            place = answer.column_names.index(alert)
-            answer = answer.set_column(place, alert, pc.fill_null(answer[alert], _NO_ALERT))
+            ids: Any = pc.fill_null(answer[alert], pa.scalar(_NO_ALERT, answer[alert].type))
+            answer = answer.set_column(answer.column_names.index(alert), alert, ids)
         if ask.withcutouts:
             answer = with_cutouts(tables, answer, ask.cutout_kind)
     return answered(answer, ask)
@@ -187,8 +188,7 @@ def _skymap(pool: Pool, ask: asks.Skymap) -> Response:
         raise UsageError("send the sky map as file, or say event_name")
     with pool.tables() as tables:
         found = skymap.read(_bytes(ask.file)) if ask.file else _received(tables, ask.event_name)
-        days_around = {"before": ask.n_day_before, "after": ask.n_day_after}
-        of = partial(skymap.inside, tables, *found, ask.credible_level, **days_around)
+        of = partial(skymap.inside, tables, *found, ask.credible_level, before=ask.n_day_before, after=ask.n_day_after)
         return answered(computed.answer(tables, tables.lookups.cone.table, ask.names, of, ()), ask)
 
 

@@ -1,7 +1,5 @@
 """What may be written by the API, and by whom: annotations, and which filters run."""
 
-from __future__ import annotations
-
 import hmac
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -65,7 +63,7 @@ def allowed(secret: SecretStr) -> Check:
     return check
 
 
-def annotations(api: APIRouter, survey: Survey, pool: Pool, check: Check) -> None:
+def said(api: APIRouter, survey: Survey, pool: Pool, check: Check) -> None:
     """Add the routes of annotations of a survey."""
     assert survey.lookups is not None
     model = asks.named(asks.Annotation, survey.lookups.api)
@@ -81,7 +79,7 @@ def annotations(api: APIRouter, survey: Survey, pool: Pool, check: Check) -> Non
     api.add_api_route("/annotations", annotate, methods=["POST"], tags=["writing"], dependencies=[Depends(check)])
 
     @api.get("/annotations", tags=["objects"])
-    def said(object_id: Annotated[str, Query(alias=survey.lookups.api.object)]) -> Response:
+    def notes(object_id: Annotated[str, Query(alias=survey.lookups.api.object)]) -> Response:
         """What was said of the alerts of an object."""
         with pool.tables() as tables:
             return Response(encoded(query.annotations(tables, object_id), "json"), media_type=MEDIA["json"])
