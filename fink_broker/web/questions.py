@@ -64,31 +64,40 @@ def add(api: APIRouter, survey: Survey, pool: Pool) -> None:
 
 
 def _objects(pool: Pool, question: Question, ask: asks.Objects) -> Response:
-    found, rows = [], 0
     with pool.tables() as tables:
-        table, time, alert = tables.lookup(question).table, tables.lookups.time, tables.lookups.alert
-        columns = None if ask.names is None else [*ask.names]
-        if ask.withcutouts and columns is not None:
-            columns = list(dict.fromkeys([*columns, tables.lookups.object, alert]))
+        known, table = tables.lookups, tables.lookup(question).table
+        # What the answer is made with, and has only if it was asked for.
+        helpers = [known.time, *((known.object, known.alert) if ask.withcutouts else ())]
+        helpers = [one for one in helpers if one in tables.kinds(table) and one not in (tables.columns(table, _stored(ask)) or ())]
+        columns = None if ask.names is None else [*ask.names, *helpers]
+        found, rows = [], 0
         for name in ask.objects:
-
-            def of(some: Sequence[str] | None, name: str = name) -> pa.Table:
-                if question == "object":
-                    return query.light_curve(tables, name, some, limits=ask.withupperlim)
-                return query.of(tables, question, name, some)
-
+            of = partial(query.light_curve, tables, name, limits=ask.withupperlim)
+            if question != "object":
+                of = partial(query.of, tables, question, name)
             found.append(computed.answer(tables, table, columns, of, _WITH_RATES if question == "object" else ()))
             if (rows := rows + len(found[-1])) > ask.skip + asks.MOST:
                 break
-        answer = pa.concat_tables(found, promote_options="permissive")
-        if time in answer.column_names:
-            answer = answer.sort_by([(time, "descending")])
-        if ask.withupperlim and alert in answer.column_names:
-            ids: Any = pc.fill_null(answer[alert], pa.scalar(_NO_ALERT, answer[alert].type))
-            answer = answer.set_column(answer.column_names.index(alert), alert, ids)
+        answer = _newest_first(pa.concat_tables(found, promote_options="permissive"), known)
         if ask.withcutouts:
             answer = with_cutouts(tables, answer, ask.cutout_kind)
+        if columns is not None:
+            answer = answer.drop_columns([one for one in helpers if one in answer.column_names])
     return answered(answer, ask)
+
+
+def _stored(ask: asks.Ask) -> list[str]:
+    """The columns that were asked for and are not computed."""
+    return [name for name in ask.names or () if not name.startswith(computed.FAMILY) and name.partition(":")[2] != "tag" and name != "tag"]
+
+
+def _newest_first(rows: pa.Table, known: Lookups) -> pa.Table:
+    if known.time in rows.column_names:
+        rows = rows.sort_by([(known.time, "descending")])
+    if known.tag in rows.column_names and known.alert in rows.column_names:
+        ids: Any = pc.fill_null(rows[known.alert], pa.scalar(_NO_ALERT, rows[known.alert].type))
+        rows = rows.set_column(rows.column_names.index(known.alert), known.alert, ids)
+    return rows
 
 
 def _cone(pool: Pool, ask: asks.Cone) -> Response:

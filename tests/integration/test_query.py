@@ -31,6 +31,7 @@ from fink_broker.services import archive
 from fink_broker.services.context import Context, RunOptions
 from fink_broker.transforms.rows import rows
 from tests.compare import differences
+from tests.integration.api_of_tables import *  # noqa: F403 - the same tables, asked by the API
 
 pytestmark = pytest.mark.integration
 
