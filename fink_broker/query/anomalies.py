@@ -52,7 +52,7 @@ def anomalies(
         scored = tables.stretches(lookup.table, [stretch], [known.time, known.score]).sort_by(known.score).slice(0, A_NIGHT)
         keys += sorted(((float(row[known.time]), str(row["rowkey"])) for row in scored.to_pylist()), reverse=True)
         until = dawn - 1e-6
-    wanted = tables.columns(lookup.table, None if columns is None else [*columns, known.time])
+    wanted = None if columns is None else [*columns, known.time]
     rows = tables.rows(lookup.table, [key for _, key in keys[:n]], wanted)
     if rows.num_rows:
         rows = rows.sort_by([(known.time, "descending")])

@@ -161,8 +161,8 @@ def _date(mjd: np.ndarray[Any, Any]) -> pa.Array[Any]:
     """Times as astropy writes them: ``2026-03-22 04:42:06.088``, UTC."""
     known = np.isfinite(mjd)
     ms = np.rint((np.where(known, mjd, _UNIX_MJD) - _UNIX_MJD) * _DAY_MS).astype("datetime64[ms]")
-    texts = np.char.replace(np.datetime_as_string(ms, unit="ms"), "T", " ")
-    return pa.array(texts.tolist(), pa.string(), mask=~known)
+    texts = [text.replace("T", " ") for text in np.datetime_as_string(ms, unit="ms").tolist()]
+    return pa.array(texts, pa.string(), mask=~known)
 
 
 def constellation(ra: np.ndarray[Any, Any], dec: np.ndarray[Any, Any]) -> pa.Array[Any]:

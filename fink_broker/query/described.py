@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from functools import cache
-from typing import Any
-
 from fink_broker.connectors.hbase_read import Stretch
 from fink_broker.query import computed
 from fink_broker.query.tables import Tables
-from fink_broker.surveys import Survey
 from fink_broker.surveys.lookups import Question
 
 _MOST = 1_000
@@ -44,32 +38,15 @@ def present(tables: Tables, question: Question) -> list[str]:
 
 
 def schema(tables: Tables) -> dict[str, dict[str, dict[str, str]]]:
-    """Columns of an object's alerts: title of the family to name to its type, and what it is as far as the survey's schemas say so."""
+    """Columns of an object's alerts: title of the family to name to its type, of computed ones also what they are."""
     known = tables.lookups
-    said = documented(tables.survey)
     found: dict[str, dict[str, dict[str, str]]] = {title: {} for title in known.api.families.values()}
     for column, kind in sorted(tables.kinds(tables.lookup("object").table).items()):
         family, _, name = column.partition(":")
         title = known.api.families.get(family, family)
-        found.setdefault(title, {})[name] = {"type": kind, "doc": said.get(name, "")}
+        found.setdefault(title, {})[name] = {"type": kind}
     if known.computed is not None:
         family = computed.FAMILY.removesuffix(":")
         made = {name.partition(":")[2]: {"type": kind, "doc": about} for name, (kind, about) in sorted(computed.DOCS.items())}
         found[known.api.families.get(family, family)] = made
     return found
-
-
-@cache
-def documented(survey: Survey) -> dict[str, str]:
-    """What the fields of a survey's newest schema are, by their names; nothing where its schemas come from elsewhere."""
-    files = sorted(survey.schemas.glob("*.avsc"), key=lambda file: [int(part) for part in file.stem.split(".") if part.isdigit()])
-    return dict(_fields(json.loads(files[-1].read_text(encoding="utf-8")))) if files else {}
-
-
-def _fields(part: Any) -> Iterator[tuple[str, str]]:
-    if isinstance(part, dict):
-        if "name" in part and isinstance(part.get("doc"), str):
-            yield part["name"], part["doc"]
-        part = list(part.values())
-    for inner in part if isinstance(part, list) else ():
-        yield from _fields(inner)

@@ -36,7 +36,14 @@ def create(settings: Settings) -> FastAPI:
     settings : Settings
         Which broker it shows.
     """
-    app = FastAPI(title="Fink", version=__version__, docs_url=None, redoc_url=None, openapi_url="/api/v1/openapi.json")
+    app = FastAPI(
+        title="Fink",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/api/v1/openapi.json",
+        max_body_size=settings.dashboard.max_body_mb * 1_000_000,
+    )
     state = State(settings)
     app.include_router(api.router(settings, state))
     app.mount("/static", StaticFiles(directory=_HERE / "static"))

@@ -1,4 +1,4 @@
-"""Who may ask how often, with how much; and what every answer says of itself."""
+"""Who may ask how often, and what every answer says of itself."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -26,7 +26,6 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
 }
 _LIMITED = "/api/"
-_TOO_LARGE = 413
 # So many addresses are remembered before those that have not asked for a while are forgotten.
 _ADDRESSES = 10_000
 
@@ -70,18 +69,18 @@ class Rate:
 
 
 class Guard:
-    """Limits of what is asked, and headers of every answer.
+    """How often is asked, and headers of every answer.
 
     Parameters
     ----------
     app : ASGI application
         What answers.
     limits : Dashboard
-        How often, how much.
+        How often.
     """
 
     def __init__(self, app: ASGIApp, limits: Dashboard) -> None:
-        self._app, self._most = app, limits.max_body_mb * 1_000_000
+        self._app = app
         self._rate = Rate(limits.rate_per_second, limits.rate_at_once)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -95,34 +94,11 @@ class Guard:
                 MutableHeaders(scope=message).update(HEADERS)
             await send(message)
 
-        refusal = self._refusal(scope)
-        await (refusal or self._app)(scope, _bounded(receive, self._most), headed)
-
-    def _refusal(self, scope: Scope) -> JSONResponse | None:
         who = (scope.get("client") or ("", 0))[0]
+        app: ASGIApp = self._app
         if scope["path"].startswith(_LIMITED) and (seconds := self._rate.wait(who)):
-            return _said("too many questions: wait, or ask for several objects at once", 429, {"Retry-After": f"{int(seconds) + 1}"})
-        length = Headers(scope=scope).get("content-length", "0")
-        return _too_large(self._most) if length.isdigit() and int(length) > self._most else None
-
-
-def _bounded(receive: Receive, most: int) -> Receive:
-    """What is sent, up to so many bytes: not everybody says before how much it is."""
-    came = 0
-
-    async def bounded() -> Message:
-        nonlocal came
-        message = await receive()
-        came += len(message.get("body", b""))
-        if came > most:
-            raise HTTPException(_TOO_LARGE, f"that is more than {most // 1_000_000} MB")
-        return message
-
-    return bounded
-
-
-def _too_large(most: int) -> JSONResponse:
-    return _said(f"that is more than {most // 1_000_000} MB", _TOO_LARGE)
+            app = _said("too many questions: wait, or ask for several objects at once", 429, {"Retry-After": f"{int(seconds) + 1}"})
+        await app(scope, receive, headed)
 
 
 def _said(line: str, code: int, headers: dict[str, str] | None = None) -> JSONResponse:

@@ -93,7 +93,7 @@ def test_every_alert_has_the_class_of_its_table(ask, expected):
 def test_upper_limits_leave_ids_whole(ask, expected):
     name = next(row["i:objectId"] for row in expected("ztf.upper"))
     found = ask("objects", objectId=name, withupperlim=True)
-    assert set(found["d:tag"]) > {"valid", "upperlim"}
+    assert set(found["d:tag"]) >= {"valid", "upperlim"}
     ids = {row["i:candid"] for row in expected("ztf") if row["i:objectId"] == name}
     assert set(found["i:candid"]) == ids | {-1}
     assert found["v:lapse"].notna().tolist() == (found["d:tag"] == "valid").tolist()
@@ -135,16 +135,15 @@ def test_cones(ask, address, alerts, object_id):
 
 def test_the_newest_of_a_class_by_its_label(ask, expected, address):
     name = max(expected("ztf.class"), key=lambda row: row["i:jd"])["d:classification"]
-    ids = [row["i:candid"] for row in sorted((r for r in expected("ztf.class") if r["d:classification"] == name), key=lambda r: -r["i:jd"])]
+    times = sorted((row["i:jd"] for row in expected("ztf.class") if row["d:classification"] == name), reverse=True)
     for label in (name, f"(SIMBAD) {name}"):
         found = ask("latests", **{"class": label, "n": 3})
-        assert sorted(found["i:candid"]) == sorted(ids[:3])
+        assert found["i:jd"].tolist() == times[:3]
     assert set(found["v:classification"]) == {name}
     assert "v:rate" not in found
     assert "v:g-r" in ask("latests", **{"class": name, "n": 3, "color": True})
-    times = Time(found["i:jd"].iloc[[-1, 0]], format="jd")
-    between = {"startdate": Time(times[0].jd - 1e-3, format="jd").iso, "stopdate": str(times[1].mjd + 1e-3)}
-    assert len(ask("latests", **{"class": name, "n": 3, **between})) == 3
+    between = {"startdate": Time(times[2] - 1e-3, format="jd").iso, "stopdate": str(Time(times[1] + 1e-3, format="jd").mjd)}
+    assert ask("latests", **{"class": name, "n": 2, **between})["i:jd"].tolist() == times[1:3]
     assert ask("latests", **{"class": "(TNS) SN Ia"}).empty
     code, headers, _ = get(f"{address}/api/v1/latests", {"class": name, "n": 2})
     assert (code, headers["x-next-skip"]) == (200, "2")
@@ -237,7 +236,7 @@ def test_objects_in_a_sky_map(ask, expected, alerts, address, tmp_path):
 
 def test_what_there_is(address):
     schema = json.loads(get(f"{address}/api/v1/schema")[2])
-    assert schema["ZTF original fields (i:)"]["magpsf"] == {"type": "float", "doc": "Magnitude from PSF-fit photometry [mag]"}
+    assert schema["ZTF original fields (i:)"]["magpsf"]["type"] == "float"
     assert schema["Fink added values (v:)"].keys() >= {"classification", "lapse", "g-r"}
     assert json.loads(get(f"{address}/api/v1/tags")[2])["bright"]["description"]
     assert json.loads(get(f"{address}/api/v1/blocks")[2]) == {}
@@ -246,7 +245,7 @@ def test_what_there_is(address):
 
 
 def test_annotations_of_who_has_the_token(address, object_id):
-    question = {"objectId": object_id, "kind": "comment", "value": "by the API", "who": "a script"}
+    question = {"objectId": object_id, "kind": "remark", "value": "by the API", "who": "a script"}
     assert get(f"{address}/api/v1/annotations", question)[0] == 401
     mine = {"Authorization": f"Bearer {TOKEN}"}
     assert get(f"{address}/api/v1/annotations", question, **mine)[0] == 200
@@ -261,6 +260,8 @@ def test_whatever_is_asked_is_answered(address, object_id):
     described = json.loads(get(f"{address}/api/v1/openapi.json")[2])
     known = [object_id, "RRLyr", "20260322", "i:jd,v:lapse", "TRCK_2019"]
     made = dict(questions(described, known))
+    # Of what no service has written there is nothing to count.
+    del made["/api/v1/status", "get"]
     assert len(made) > 80
     token = {"Authorization": f"Bearer {TOKEN}"}
 

@@ -31,7 +31,6 @@ from fink_broker.services import archive
 from fink_broker.services.context import Context, RunOptions
 from fink_broker.transforms.rows import rows
 from tests.compare import differences
-from tests.integration.api_of_tables import *  # noqa: F403 - the same tables, asked by the API
 
 pytestmark = pytest.mark.integration
 
@@ -343,3 +342,7 @@ def test_a_table_that_is_not_there(context):
     nowhere = context.settings.model_copy(update={"hbase": context.settings.hbase.model_copy(update={"table_prefix": "nowhere."})})
     with query.Tables(nowhere) as opened, pytest.raises(UsageError, match=r"HBase has no table 'nowhere\.ztf' yet"):
         query.light_curve(opened, "ZTF18a")
+
+
+# The same tables, asked by the API: last, because what is above counts annotations.
+from tests.integration.api_of_tables import *  # noqa: E402, F403
