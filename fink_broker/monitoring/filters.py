@@ -34,7 +34,7 @@ def switched_off(settings: Settings) -> dict[str, dict[str, str]]:
     return {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in files}
 
 
-def switch_off(settings: Settings, name: str, reason: str) -> None:
+def disable(settings: Settings, name: str, reason: str) -> None:
     """Note that a filter is off."""
     write_whole(_note(settings, name), json.dumps({"since": now(), "reason": reason}))
 

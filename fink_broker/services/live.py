@@ -99,7 +99,7 @@ class Live:
             if spent.in_turn >= self._settings.distribution.failures:
                 reason = f"no answer for {spent.in_turn} batches in turn: {spent.reason}"
                 log.error("the filter '%s' is switched off: %s; on again: fink filter enable %s", name, reason, name)
-                notes.switch_off(self._settings, name, reason)
+                notes.disable(self._settings, name, reason)
                 tally[name] = replace(spent, in_turn=0)
         counts = {name: {key: value for key, value in asdict(spent).items() if key != "never"} for name, spent in tally.items()}
         found = {"since": self._since, "filters": counts, "faults": self._gathered.faults}
