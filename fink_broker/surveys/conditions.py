@@ -112,16 +112,21 @@ class Condition:
 
 
 def scalar(value: str | bool | float | None) -> Any:
-    """A value in Arrow; None is a number that is missing. `pyarrow.scalar` imports pandas, which takes as long as all of `fink status`."""
+    """A value in Arrow; None is a number that is missing."""
+    return one(value)[0]
+
+
+def one(value: str | bool | float | None) -> Any:
+    """An array of one value. `pyarrow.array` imports pandas, which takes as long as all of `fink status`."""
     match value:
         case None:
-            return pa.nulls(1, pa.float64())[0]
+            return pa.nulls(1, pa.float64())
         case bool():
-            return pa.Array.from_buffers(pa.bool_(), 1, [None, pa.py_buffer(bytes([value]))])[0]
+            return pa.Array.from_buffers(pa.bool_(), 1, [None, pa.py_buffer(bytes([value]))])
         case str():
             text = value.encode()
-            return pa.Array.from_buffers(pa.string(), 1, [None, pa.py_buffer(struct.pack("=ii", 0, len(text))), pa.py_buffer(text)])[0]
-    return pa.Array.from_buffers(pa.float64(), 1, [None, pa.py_buffer(struct.pack("=d", value))])[0]
+            return pa.Array.from_buffers(pa.string(), 1, [None, pa.py_buffer(struct.pack("=ii", 0, len(text))), pa.py_buffer(text)])
+    return pa.Array.from_buffers(pa.float64(), 1, [None, pa.py_buffer(struct.pack("=d", value))])
 
 
 def _value(node: ast.AST, column: Columns) -> Any:
@@ -157,7 +162,7 @@ def _comparison(left: Any, operator: ast.cmpop, right: ast.expr, column: Columns
             parts = right.elts if isinstance(right, ast.Tuple) else [right]
             texts = [part.value for part in parts if isinstance(part, ast.Constant) and isinstance(part.value, str)]
             if len(texts) == len(parts) and isinstance(left, pa.Array | pa.ChunkedArray):
-                return pc.if_else(pc.is_null(left), pa.scalar(None, pa.bool_()), pc.is_in(left, pa.array(texts)))
+                return pc.if_else(pc.is_null(left), pa.nulls(1, pa.bool_())[0], pc.is_in(left, pa.concat_arrays(list(map(one, texts)))))
             return reduce(pc.or_kleene, [_compared(ast.Eq, left, _value(part, column)) for part in parts])
     return _compared(type(operator), left, _value(right, column))
 

@@ -19,7 +19,8 @@ from fastapi.templating import Jinja2Templates
 from fink_broker import __version__
 from fink_broker.config import Settings
 from fink_broker.monitoring import prometheus
-from fink_broker.web import api, guard
+from fink_broker.web import api, followup, guard, writing
+from fink_broker.web.pool import Pool
 from fink_broker.web.state import FRESH_S, State
 
 _HERE = Path(__file__).parent
@@ -46,6 +47,7 @@ def create(settings: Settings) -> FastAPI:
     )
     state, exporter = State(settings), prometheus.Exporter()
     app.include_router(api.router(settings, state))
+    app.include_router(followup.router(settings, Pool(settings), writing.allowed(writing.token(settings))))
     app.mount("/static", StaticFiles(directory=_HERE / "static"))
     guard.protect(app, settings.dashboard)
     _pages(app, settings)
