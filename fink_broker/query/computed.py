@@ -106,8 +106,9 @@ def needs(tables: Tables, computed: Computed, name: str, kinds: dict[str, str]) 
         FIRST: [computed.begins],
         LAPSE: [known.time, computed.begins],
         CONSTELLATION: list(known.position),
-        CLASS: [_STORED_CLASS] if _STORED_CLASS in kinds else _of_class(computed, kinds),
     }.get(name, [known.object, known.time, computed.band, computed.magnitude, computed.error])
+    if name == CLASS:
+        found = [_STORED_CLASS] if _STORED_CLASS in kinds else _of_class(computed, kinds)
     if kinds and (missing := [one for one in found if one not in kinds]):
         raise UsageError(f"'{name}' is made of {', '.join(missing)}, which this table has not")
     return [*found, known.object]
