@@ -121,7 +121,7 @@ class _Watched:
 
     @property
     def alive(self) -> bool:
-        """Whether it has shown that it can work: it has done a batch, is well in the middle of one, or found that there is nothing to do."""
+        """Whether it has shown that it can work: a batch is done, or well under way, or there is nothing to do."""
         if not self.query.isActive or self.query.lastProgress is not None:
             return True
         doing = self.query.status["message"]
