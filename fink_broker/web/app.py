@@ -5,40 +5,28 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import HTMLResponse, JSONResponse, StreamingResponse
+from fastapi.responses import HTMLResponse, StreamingResponse
 from fastapi.staticfiles import StaticFiles
 from fastapi.templating import Jinja2Templates
 
 from fink_broker import __version__
 from fink_broker.config import Settings
-from fink_broker.errors import FinkError, ServerUnavailable, UsageError
 from fink_broker.monitoring import prometheus
-from fink_broker.web import api
+from fink_broker.web import api, followup, guard, writing
 from fink_broker.web.pool import Pool
 from fink_broker.web.state import FRESH_S, State
 
 _HERE = Path(__file__).parent
-_HEADERS = {
-    # Plotly sets styles of its own, and pictures of plots are data and blobs.
-    "Content-Security-Policy": (
-        "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; frame-ancestors 'none'; base-uri 'none'"
-    ),
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-}
 _PAGES = ("index", "live", "history", "aggregation", "classification", "sky", "filters", "rejected", "latest", "cone")
 
 log = logging.getLogger(__name__)
-
-Next = Callable[[Request], Awaitable[Response]]
 
 
 def create(settings: Settings) -> FastAPI:
@@ -49,11 +37,19 @@ def create(settings: Settings) -> FastAPI:
     settings : Settings
         Which broker it shows.
     """
-    app = FastAPI(title="Fink", version=__version__, docs_url=None, redoc_url=None, openapi_url="/api/v1/openapi.json")
-    state, pool = State(settings), Pool(settings)
-    app.include_router(api.router(settings, state, pool))
+    app = FastAPI(
+        title="Fink",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/api/v1/openapi.json",
+        max_body_size=settings.dashboard.max_body_mb * 1_000_000,
+    )
+    state, exporter = State(settings), prometheus.Exporter()
+    app.include_router(api.router(settings, state))
+    app.include_router(followup.router(settings, Pool(settings), writing.allowed(writing.token(settings))))
     app.mount("/static", StaticFiles(directory=_HERE / "static"))
-    _guard(app)
+    guard.protect(app, settings.dashboard)
     _pages(app, settings)
 
     @app.get("/static-plotly.js", include_in_schema=False)
@@ -62,7 +58,7 @@ def create(settings: Settings) -> FastAPI:
 
     @app.get("/metrics", include_in_schema=False)
     def metrics() -> Response:
-        return Response(prometheus.text(state.services()), media_type="text/plain; version=0.0.4")
+        return Response(exporter.text(state.services()), media_type="text/plain; version=0.0.4")
 
     @app.get("/events", include_in_schema=False)
     async def events() -> StreamingResponse:
@@ -77,21 +73,6 @@ async def _events(state: State) -> AsyncIterator[str]:
         found = await run_in_threadpool(state.services)
         yield f"data: {json.dumps(found)}\n\n"
         await asyncio.sleep(FRESH_S)
-
-
-def _guard(app: FastAPI) -> None:
-    """Headers of every answer, and errors as one line each."""
-
-    @app.middleware("http")
-    async def headers(request: Request, follow: Next) -> Response:
-        response = await follow(request)
-        response.headers.update(_HEADERS)
-        return response
-
-    @app.exception_handler(FinkError)
-    async def fault(_: Request, error: FinkError) -> JSONResponse:
-        code = {UsageError: 400, ServerUnavailable: 503}.get(type(error), 500)
-        return JSONResponse({"error": str(error)}, code)
 
 
 def _pages(app: FastAPI, settings: Settings) -> None:

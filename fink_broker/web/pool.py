@@ -20,7 +20,7 @@ class Pool:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+        self.settings = settings
         self._free: SimpleQueue[query.Tables] = SimpleQueue()
 
     @contextmanager
@@ -35,7 +35,7 @@ class Pool:
         try:
             tables = self._free.get_nowait()
         except Empty:
-            tables = query.Tables(self._settings)
+            tables = query.Tables(self.settings)
         try:
             yield tables
         except BaseException:

@@ -10,11 +10,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from fink_broker.commands.status import status
 from fink_broker.config import Settings
 from fink_broker.connectors import parquet
 from fink_broker.connectors.parquet import File
 from fink_broker.monitoring import statistics
+from fink_broker.monitoring.shelf import Kept
+from fink_broker.monitoring.status import status
 
 FRESH_S = 2.0
 
@@ -49,7 +50,8 @@ class State:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.services = Cached(lambda: status(settings))
+        read: Kept = {}
+        self.services = Cached(lambda: status(settings, kept=read))
         self._files = Cached(self._committed)
         self._known: dict[Path, File] = {}  # with the rows that were read from their footers
 

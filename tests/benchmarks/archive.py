@@ -25,6 +25,7 @@ from fink_broker.connectors import parquet
 from fink_broker.connectors.hbase import SCHEMA_PREFIX, Client, Place, Row
 from fink_broker.errors import FinkError
 from fink_broker.infra import hbase, processes
+from fink_broker.monitoring import archived
 from fink_broker.services import archive, tables
 from fink_broker.session import session
 from tests.benchmarks import _alerts, merge, query
@@ -136,7 +137,7 @@ def _service(settings: Settings, size: str, chosen: Sequence[str]) -> Whole:
     with Client(archive.place(own)) as client:
         tables.make(own, surveys.get("ztf").tables, client)
     # For both kinds of runs the same files: what an earlier one has noted is put away.
-    checkpoint, counted = own.checkpoint(archive.NAME), archive.counts_file(own)
+    checkpoint, counted = own.checkpoint(archive.NAME), archived.counts_file(own)
     for old in (checkpoint, counted):
         if old.exists():
             old.rename(old.with_name(f"{old.name}-{time.monotonic_ns()}"))

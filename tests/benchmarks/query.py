@@ -26,6 +26,7 @@ from fink_broker.commands.bench import Figure, Report
 from fink_broker.config import Settings
 from fink_broker.connectors.hbase import SCHEMA_PREFIX, Row
 from fink_broker.infra import hbase, processes
+from fink_broker.monitoring import archived as archived_rows
 from fink_broker.services import archive
 from fink_broker.session import session
 from tests.benchmarks import _alerts
@@ -66,7 +67,7 @@ def run(settings: Settings, alerts: int | None) -> Report:
         feed = stack.enter_context(_feed(settings, home))
 
         def archived() -> int:
-            return archive.counts(feed.settings).alerts
+            return archived_rows.counts(feed.settings).alerts
 
         feed.put(_WARM + _MEASURED)
         feed.wait(archived, _WARM * FEED_RATE, _WARM + 120)

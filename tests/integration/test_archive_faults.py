@@ -25,6 +25,7 @@ from fink_broker.connectors import archive as parquet_archive
 from fink_broker.connectors import parquet
 from fink_broker.connectors.hbase import Client
 from fink_broker.infra import hbase, processes
+from fink_broker.monitoring import archived
 from fink_broker.services import archive
 from fink_broker.services.merge import merge, pending
 from tests.integration.conftest import kill_tree
@@ -109,7 +110,7 @@ def test_service_thrift_and_region_server_are_killed_and_every_cell_is_there_onc
 
         found = assert_tables_hold(client, alerts, ZTF, here.archive_folder / "science")
     assert found["ztf"] == total
-    written = archive.counts(here)
+    written = archived.counts(here)
     assert (written.alerts, written.collisions) == (total, [])
     assert written.rows["ztf.cutouts"] == total
 

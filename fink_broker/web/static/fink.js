@@ -127,7 +127,7 @@ const pages = {
   },
 
   async classification() {
-    const rows = await ask("/api/v1/classes");
+    const rows = (await ask("/api/v1/counts")).class || {};
     const sorted = Object.entries(rows).sort((one, other) => other[1] - one[1]);
     table(byId("classes"), ["class", "alerts in science"], sorted);
     plot("by-class", [{ x: sorted.map((one) => one[0]), y: sorted.map((one) => one[1]), type: "bar" }], { yaxis: { title: { text: "alerts" } } });
@@ -179,7 +179,7 @@ const pages = {
     if (!rows.length) throw new Error(`${name} is not known here`);
     lightCurve(rows);
     const valid = rows.filter((row) => row["d:tag"] === "valid");
-    const last = (valid.length ? valid : rows).at(-1);
+    const last = (valid.length ? valid : rows)[0];
     table(byId("values"), ["column", "value of the last alert"],
       Object.keys(last).filter((column) => column.startsWith("d:") && last[column] !== null).map((column) => [column, text(last[column])]));
     for (const image of document.querySelectorAll(".cutouts img")) {
