@@ -69,7 +69,7 @@ def _of(settings: Settings, path: Path) -> Iterator[Finding]:
     yield _tried("configuration", lambda: check(settings), f"{path} is sound; home is {settings.root}")
     yield from _home(settings.root)
     yield from _memory(settings)
-    yield from _servers(settings)
+    yield from servers(settings)
     yield from _services(settings)
 
 
@@ -142,7 +142,8 @@ def _gb(heap: str) -> float:
     return float(number) * _UNITS[unit]
 
 
-def _servers(settings: Settings) -> Iterator[Finding]:
+def servers(settings: Settings) -> Iterator[Finding]:
+    """Whether Kafka and HBase answer, or are to be started here."""
     embedded = {"kafka": (settings.kafka.embedded.port, "[kafka.embedded] port"), "hbase": (settings.hbase.port, "[hbase] port")}
     for name, (port, key) in embedded.items():
         if processes.find(settings, name) is None and port and not ports.is_free(port):

@@ -6,15 +6,17 @@ import io
 import struct
 import warnings
 import zlib
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+
+Stretch = Literal["asinh", "log", "sqrt", "linear", "zscale"]
 
 _SIZE = 400  # pixels, about
 _LEAST = 1e-6  # so that nothing is divided by 0
 
 
-def png(fits: bytes, size: int = _SIZE) -> bytes:
+def png(fits: bytes, size: int = _SIZE, stretch: Stretch = "asinh") -> bytes:
     """A picture of a FITS image in grey, north as in the file: the first row is at the bottom.
 
     Parameters
@@ -23,17 +25,24 @@ def png(fits: bytes, size: int = _SIZE) -> bytes:
         A FITS file with one image; pixels without a value are black.
     size : int
         About so many pixels a side: each of the image's is a square of some.
+    stretch : {"asinh", "log", "sqrt", "linear", "zscale"}
+        How brightness becomes grey, up to the brightest pixel; by zscale evenly, up to a little above the sky.
     """
     # Half a second that only those who want a picture pay.
-    from astropy.visualization import AsinhStretch, ZScaleInterval
+    from astropy import visualization as shown
 
     image = pixels(fits)
     image = image if np.isfinite(image).any() else np.zeros_like(image)
     # The sky by zscale, as DS9 shows it, and what is brighter up to the brightest, pressed together by asinh as much as that needs.
-    low, sky = ZScaleInterval().get_limits(image)
-    high = np.nanmax(image, initial=low + _LEAST, where=np.isfinite(image))
+    low, sky = shown.ZScaleInterval().get_limits(image)
+    high = max(sky, low + _LEAST) if stretch == "zscale" else np.nanmax(image, initial=low + _LEAST, where=np.isfinite(image))
     scaled = np.nan_to_num(np.clip((image - low) / (high - low), 0, 1))
-    grey = AsinhStretch(np.clip((sky - low) / (high - low), _LEAST, 0.1))(scaled) * 255
+    bent = {
+        "asinh": shown.AsinhStretch(np.clip((sky - low) / (high - low), _LEAST, 0.1)),
+        "log": shown.LogStretch(),
+        "sqrt": shown.SqrtStretch(),
+    }.get(stretch, shown.LinearStretch())
+    grey = bent(scaled) * 255
     times = max(1, round(size / max(grey.shape)))
     return _encoded(np.flipud(grey.astype(np.uint8)).repeat(times, 0).repeat(times, 1))
 

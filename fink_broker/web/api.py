@@ -153,7 +153,7 @@ def _cutouts(api: APIRouter, pool: Pool) -> None:
         if ask.output_format == "FITS":
             return Response(fits, media_type="image/fits")
         if ask.output_format == "PNG":
-            return Response(query.png(fits), media_type="image/png")
+            return Response(query.png(fits, stretch=ask.stretch), media_type="image/png")
         return Response(_pixels(fits, ask.kind), media_type="application/json")
 
     _both(api, "/cutouts", cutouts)

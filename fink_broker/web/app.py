@@ -8,19 +8,17 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import HTMLResponse, JSONResponse, StreamingResponse
+from fastapi.responses import JSONResponse, StreamingResponse
 from fastapi.staticfiles import StaticFiles
-from fastapi.templating import Jinja2Templates
 
 from fink_broker import __version__
 from fink_broker.config import Settings
 from fink_broker.errors import FinkError, ServerUnavailable, UsageError
 from fink_broker.monitoring import prometheus
-from fink_broker.web import api
+from fink_broker.web import api, pages
 from fink_broker.web.pool import Pool
 from fink_broker.web.state import FRESH_S, State
 
@@ -34,7 +32,6 @@ _HEADERS = {
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
 }
-_PAGES = ("index", "live", "history", "aggregation", "classification", "sky", "filters", "rejected", "latest", "cone")
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +51,7 @@ def create(settings: Settings) -> FastAPI:
     app.include_router(api.router(settings, state, pool))
     app.mount("/static", StaticFiles(directory=_HERE / "static"))
     _guard(app)
-    _pages(app, settings)
+    app.include_router(pages.router(app, settings, state, pool))
 
     @app.get("/static-plotly.js", include_in_schema=False)
     def plotly() -> Response:
@@ -92,29 +89,6 @@ def _guard(app: FastAPI) -> None:
     async def fault(_: Request, error: FinkError) -> JSONResponse:
         code = {UsageError: 400, ServerUnavailable: 503}.get(type(error), 500)
         return JSONResponse({"error": str(error)}, code)
-
-
-def _pages(app: FastAPI, settings: Settings) -> None:
-    templates = Jinja2Templates(_HERE / "templates")
-
-    def page(what: str, request: Request, **more: Any) -> HTMLResponse:
-        about = {"version": __version__, "survey": settings.survey, "pages": _PAGES, "page": what}
-        return templates.TemplateResponse(request, f"{what}.html", about | more)
-
-    for name in _PAGES:
-        app.add_api_route(f"/{name}.html", _shown(page, name), include_in_schema=False, response_class=HTMLResponse)
-    app.add_api_route("/", _shown(page, "index"), include_in_schema=False, response_class=HTMLResponse)
-
-    @app.get("/object/{name}", include_in_schema=False, response_class=HTMLResponse)
-    def an_object(request: Request, name: str) -> HTMLResponse:
-        return page("object", request, name=name)
-
-
-def _shown(page: Callable[..., HTMLResponse], name: str) -> Callable[[Request], HTMLResponse]:
-    def show(request: Request) -> HTMLResponse:
-        return page(name, request)
-
-    return show
 
 
 @lru_cache(maxsize=1)

@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 from astropy.coordinates import Angle
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from fink_broker.query.pictures import Stretch
+
 Form = Literal["json", "csv", "parquet", "votable"]
 
 MOST = 10_000
@@ -100,3 +102,4 @@ class Cutouts(BaseModel):
     kind: str = "Science"
     candid: int | None = None
     output_format: Literal["array", "FITS", "PNG"] = Field(default="PNG", alias="output-format")
+    stretch: Stretch = Field(default="asinh", description="how brightness becomes grey, in a PNG")

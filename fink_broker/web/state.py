@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from fink_broker.commands import doctor
 from fink_broker.commands.status import status
 from fink_broker.config import Settings
 from fink_broker.connectors import parquet
@@ -50,6 +51,7 @@ class State:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.services = Cached(lambda: status(settings))
+        self.servers = Cached(lambda: [finding._asdict() for finding in doctor.servers(settings)])
         self._files = Cached(self._committed)
         self._known: dict[Path, File] = {}  # with the rows that were read from their footers
 

@@ -1,0 +1,8 @@
+// Starts the page that this is.
+
+import * as broker from "./broker.js";
+import { say } from "./fink.js";
+import * as objects from "./objects.js";
+
+const show = { ...broker, ...objects }[document.body.dataset.page];
+Promise.resolve(show && show()).catch(say);
