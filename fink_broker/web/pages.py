@@ -80,7 +80,11 @@ def router(app: FastAPI, settings: Settings, state: State, pool: Pool) -> APIRou
 
 def _simple(routes: APIRouter, page: Page) -> None:
     def shown(name: str) -> Callable[[Request], HTMLResponse]:
-        return lambda request: page(name, request)
+        # The type of its argument tells FastAPI that it is no parameter.
+        def show(request: Request) -> HTMLResponse:
+            return page(name, request)
+
+        return show
 
     for name in _PAGES:
         if name != "api":

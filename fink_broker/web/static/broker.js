@@ -27,7 +27,7 @@ export async function index() {
   showServices(await ask("status"));
   const found = await ask("/servers");
   table(byId("servers"), ["server", "state", ""], found.map(({ what, ok, text }) =>
-    [what, element("span", ok ? "answers" : "does not answer", { className: ok ? "running" : "bad" }), text]));
+    [what, element("span", ok ? "answers" : "does not answer", { className: ok ? "running" : "bad" }), ok ? "" : text]), "none is needed");
 }
 
 const MOST_POINTS = 300;
@@ -51,8 +51,8 @@ export function live() {
     });
     byId("moved").textContent = now.toISOString().slice(11, 19) + " UTC";
     byId("moved").dateTime = now.toISOString();
-    plot("rates", Object.values(rates), { yaxis: { title: { text: "alerts/s" }, rangemode: "tozero" } });
-    plot("latencies", Object.values(latencies), { yaxis: { title: { text: "latency, s" }, rangemode: "tozero" } });
+    plot("rates", Object.values(rates), { yaxis: { title: { text: "alerts/s" }, rangemode: "tozero" } }).catch(say);
+    plot("latencies", Object.values(latencies), { yaxis: { title: { text: "latency, s" }, rangemode: "tozero" } }).catch(say);
   };
   events.onerror = () => say("the dashboard does not answer: fink start dashboard; trying again");
 }
@@ -61,9 +61,9 @@ export async function history() {
   const draw = async () => {
     const found = await ask("history", { seconds: byId("range").value });
     const kinds = ["raw", "rejected", "science"];
-    plot("history", kinds.map((name) => ({ x: found.times.map((time) => new Date(time)), y: found[name], name, type: "bar" })),
-      { barmode: "group", yaxis: { title: { text: `alerts in ${found.step_s} s` } } });
     table(byId("sums"), ["in this range", "alerts"], kinds.map((name) => [name, sum(found[name])]));
+    await plot("history", kinds.map((name) => ({ x: found.times.map((time) => new Date(time)), y: found[name], name, type: "bar" })),
+      { barmode: "group", yaxis: { title: { text: `alerts in ${found.step_s} s` } } });
   };
   byId("range").onchange = () => draw().catch(say);
   await draw();
@@ -74,7 +74,7 @@ export async function aggregation() {
   table(byId("nights"), ["night", "in raw", "rejected", "in science"], nights.map((one) => [one.night, one.raw, one.rejected, one.science]));
   if (nights.length) {
     plot("by-night", ["raw", "science"].map((name) => ({ x: nights.map((one) => one.night), y: nights.map((one) => one[name]), name, type: "bar" })),
-      { barmode: "group", xaxis: { type: "category" }, yaxis: { title: { text: "alerts" } } });
+      { barmode: "group", xaxis: { type: "category" }, yaxis: { title: { text: "alerts" } } }).catch(say);
   }
   await ofNights(nights, (counts) => {
     for (const [id, title] of [["filter", "topic"], ["class", "class"], ["band", "band"]]) counted(id, title, counts[id] || {});

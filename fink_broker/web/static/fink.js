@@ -68,13 +68,24 @@ export function table(place, titles, rows, nothing = "nothing yet") {
 
 const narrow = () => window.innerWidth < 700;
 
-export function plot(id, traces, layout = {}) {
+// Plotly is large: it is fetched with the first plot, and what a page says in words does not wait for it.
+let fetched;
+function plotly() {
+  fetched ??= new Promise((resolve, reject) => {
+    const onerror = () => reject(new Error("plots are not there: the dashboard does not answer"));
+    document.head.append(element("script", "", { src: "/static-plotly.js", onload: () => resolve(window.Plotly), onerror }));
+  });
+  return fetched;
+}
+
+export async function plot(id, traces, layout = {}) {
   const style = getComputedStyle(document.documentElement);
   const line = style.getPropertyValue("--line").trim();
   const axis = { gridcolor: line, zerolinecolor: line, automargin: true };
-  return Plotly.react(id, traces, {
+  const drawn = await plotly();
+  return drawn.react(id, traces, {
     paper_bgcolor: "transparent", plot_bgcolor: "transparent", font: { color: style.getPropertyValue("--ink").trim() },
-    margin: { t: 20, r: 20, b: 50, l: narrow() ? 50 : 70 }, legend: { orientation: "h", y: 1.15 }, ...layout,
+    bargap: 0.4, margin: { t: 20, r: 20, b: 50, l: narrow() ? 50 : 70 }, legend: { orientation: "h", y: 1.15 }, ...layout,
     xaxis: { ...axis, ...layout.xaxis }, yaxis: { ...axis, ...layout.yaxis },
   }, { responsive: true, displaylogo: false, displayModeBar: false });
 }
@@ -86,7 +97,7 @@ export function counted(id, title, counts, { rows = id + "-rows", sorted = true,
   if (found.length) {
     const shown = found.slice(0, most);
     plot(id, [{ x: shown.map((one) => one[0] || "none"), y: shown.map((one) => one[1]), type: "bar" }],
-      { xaxis: { type: "category" }, yaxis: { title: { text: "alerts" } } });
+      { xaxis: { type: "category" }, yaxis: { title: { text: "alerts" } } }).catch(say);
   }
   table(byId(rows), [title, "alerts"], found.map(([name, number]) => [name || "none", number]), "nothing was counted: fink start aggregation counts");
 }

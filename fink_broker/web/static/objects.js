@@ -110,7 +110,7 @@ function lightCurve(rows) {
         marker: { color, size: 7, symbol: "triangle-down-open" } },
     ].filter((trace) => trace.x.length);
   });
-  plot("curve", traces, { yaxis: { title: { text: survey.is_flux ? "difference flux, nJy" : "difference magnitude" }, autorange: survey.is_flux ? true : "reversed" } });
+  plot("curve", traces, { yaxis: { title: { text: survey.is_flux ? "difference flux, nJy" : "difference magnitude" }, autorange: survey.is_flux ? true : "reversed" } }).catch(say);
 }
 
 // Equal areas are equal (Mollweide's projection; Snyder, Map Projections, 1987, p. 251); right ascension grows to the left.
@@ -148,11 +148,11 @@ export async function sky() {
     const { science } = nights.find((one) => one.night === choice.value);
     const places = found.map((one) => mollweide(one.ra, one.dec));
     const label = (one) => `${one.object}<br>${one.ra.toFixed(4)} ${one.dec.toFixed(4)}`;
-    await plot("places", [...grid, { x: places.map((one) => one[0]), y: places.map((one) => one[1]), text: found.map(label), hoverinfo: "text", mode: "markers",
-      type: "scattergl", marker: { size: 6, opacity: 0.5 } }], { showlegend: false, xaxis: bare, yaxis: { ...bare, scaleanchor: "x" }, margin: { t: 5, r: 5, b: 5, l: 5 } });
     byId("shown").textContent = found.length < science ? `${found.length.toLocaleString("en")} of ${science.toLocaleString("en")} alerts of the night` : `all ${science.toLocaleString("en")} alerts of the night`;
     table(byId("objects"), ["object", "alerts"], Object.entries(Object.groupBy(found, (one) => one.object)).map(([name, some]) => [link(name), some.length])
       .sort((one, other) => other[1] - one[1]).slice(0, 100));
+    await plot("places", [...grid, { x: places.map((one) => one[0]), y: places.map((one) => one[1]), text: found.map(label), hoverinfo: "text", mode: "markers",
+      marker: { size: 6, opacity: 0.5 } }], { showlegend: false, xaxis: bare, yaxis: { ...bare, scaleanchor: "x" }, margin: { t: 5, r: 5, b: 5, l: 5 } });
   };
   choice.onchange = () => draw().catch(say);
   await draw();
