@@ -10,13 +10,13 @@ from typing import Any, Literal
 
 import numpy as np
 
-Stretch = Literal["asinh", "log", "sqrt", "linear", "zscale"]
+Stretch = Literal["asinh", "linear", "log", "sqrt"]
 
 _SIZE = 400  # pixels, about
 _LEAST = 1e-6  # so that nothing is divided by 0
 
 
-def png(fits: bytes, size: int = _SIZE, stretch: Stretch = "asinh") -> bytes:
+def png(fits: bytes, size: int = _SIZE, stretch: Stretch | None = None) -> bytes:
     """A picture of a FITS image in grey, north as in the file: the first row is at the bottom.
 
     Parameters
@@ -25,8 +25,8 @@ def png(fits: bytes, size: int = _SIZE, stretch: Stretch = "asinh") -> bytes:
         A FITS file with one image; pixels without a value are black.
     size : int
         About so many pixels a side: each of the image's is a square of some.
-    stretch : {"asinh", "log", "sqrt", "linear", "zscale"}
-        How brightness becomes grey, up to the brightest pixel; by zscale evenly, up to a little above the sky.
+    stretch : {"asinh", "linear", "log", "sqrt"}, optional
+        How brightness becomes grey; without, by as much asinh as the sky needs.
     """
     # Half a second that only those who want a picture pay.
     from astropy import visualization as shown
@@ -35,14 +35,10 @@ def png(fits: bytes, size: int = _SIZE, stretch: Stretch = "asinh") -> bytes:
     image = image if np.isfinite(image).any() else np.zeros_like(image)
     # The sky by zscale, as DS9 shows it, and what is brighter up to the brightest, pressed together by asinh as much as that needs.
     low, sky = shown.ZScaleInterval().get_limits(image)
-    high = max(sky, low + _LEAST) if stretch == "zscale" else np.nanmax(image, initial=low + _LEAST, where=np.isfinite(image))
+    high = np.nanmax(image, initial=low + _LEAST, where=np.isfinite(image))
     scaled = np.nan_to_num(np.clip((image - low) / (high - low), 0, 1))
-    bent = {
-        "asinh": shown.AsinhStretch(np.clip((sky - low) / (high - low), _LEAST, 0.1)),
-        "log": shown.LogStretch(),
-        "sqrt": shown.SqrtStretch(),
-    }.get(stretch, shown.LinearStretch())
-    grey = bent(scaled) * 255
+    of_sky = shown.AsinhStretch(np.clip((sky - low) / (high - low), _LEAST, 0.1))
+    grey = (getattr(shown, f"{stretch.capitalize()}Stretch")() if stretch else of_sky)(scaled) * 255
     times = max(1, round(size / max(grey.shape)))
     return _encoded(np.flipud(grey.astype(np.uint8)).repeat(times, 0).repeat(times, 1))
 

@@ -102,4 +102,4 @@ class Cutouts(BaseModel):
     kind: str = "Science"
     candid: int | None = None
     output_format: Literal["array", "FITS", "PNG"] = Field(default="PNG", alias="output-format")
-    stretch: Stretch = Field(default="asinh", description="how brightness becomes grey, in a PNG")
+    stretch: Stretch | None = Field(default=None, description="how brightness becomes grey, in a PNG")

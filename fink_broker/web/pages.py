@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 from urllib.parse import quote
 
 from fastapi import APIRouter, FastAPI, Request
@@ -16,7 +16,6 @@ from fink_broker import __version__, query
 from fink_broker.config import Settings
 from fink_broker.errors import FinkError
 from fink_broker.query.cone import SEPARATION
-from fink_broker.query.pictures import Stretch
 from fink_broker.surveys import Survey, get
 from fink_broker.web.pool import Pool
 from fink_broker.web.state import State
@@ -24,6 +23,7 @@ from fink_broker.web.state import State
 _HERE = Path(__file__).parent
 _PAGES = ("index", "live", "history", "aggregation", "classification", "sky", "filters", "rejected", "latest", "cone", "api")
 _METHODS = ("get", "post")
+_STRETCHES = ("asinh", "linear", "log", "sqrt")
 
 Page = Callable[..., HTMLResponse]
 
@@ -73,7 +73,7 @@ def router(app: FastAPI, settings: Settings, state: State, pool: Pool) -> APIRou
     @routes.get("/object/{name}")
     def an_object(request: Request, name: str) -> HTMLResponse:
         cutouts = [one.removeprefix("cutout") for one in survey.cutouts]
-        return page("object", request, name=name, cutouts=cutouts, stretches=get_args(Stretch), **_said(pool, name))
+        return page("object", request, name=name, cutouts=cutouts, stretches=_STRETCHES, **_said(pool, name))
 
     return routes
 

@@ -42,7 +42,7 @@ export function live() {
     }
   };
   const events = new EventSource("/events");
-  events.onmessage = (message) => {
+  const draw = (message) => {
     const found = exact(message.data), now = new Date();
     showServices(found);
     Object.entries(found.services).forEach(([name, one]) => {
@@ -54,7 +54,10 @@ export function live() {
     plot("rates", Object.values(rates), { yaxis: { title: { text: "alerts/s" }, rangemode: "tozero" } }).catch(say);
     plot("latencies", Object.values(latencies), { yaxis: { title: { text: "latency, s" }, rangemode: "tozero" } }).catch(say);
   };
-  events.onerror = () => say("the dashboard does not answer: fink start dashboard; trying again");
+  return new Promise((resolve) => {
+    events.onmessage = (message) => { draw(message); resolve(); };
+    events.onerror = () => { say("the dashboard does not answer: fink start dashboard; trying again"); resolve(); };
+  });
 }
 
 export async function history() {
@@ -98,11 +101,11 @@ async function ofNights(nights, show) {
 export async function filters() {
   const [tags, found, counts] = await Promise.all(["tags", "status", "counts"].map((path) => ask(path)));
   const { filters: seen = {}, broken = {}, state: service } = found.services.distribution || {};
-  const chosen = counts.filter || {};
+  const chosen = (name) => counts.filter ? counts.filter[document.body.dataset.topic.replace("{}", name)] || 0 : "";
   if (service !== "running") say(`distribution is ${service || "not known"}: fink start distribution`);
   table(byId("filters"), ["filter", "what it selects", "alerts selected", "CPU ms an alert", "no answer for", "state"], Object.entries(tags).map(([name, { description }]) => {
     const { cpu_ms: cost, failures = 0, off } = seen[name] || {};
-    return [name, description, known(chosen[document.body.dataset.topic.replace("{}", name)]), known(cost), failures, off ? `off: ${off.reason}` : "on"];
+    return [name, description, chosen(name), known(cost), failures, off ? `off: ${off.reason}` : "on"];
   }));
   table(byId("broken"), ["file", "what is wrong with it"], Object.entries(broken), "none is broken");
 }

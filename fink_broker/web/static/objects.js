@@ -12,15 +12,15 @@ const is = (value) => value !== null && value !== undefined;
 
 export async function latest() {
   Object.keys((await ask("counts")).class || {}).forEach((name) => byId("classes").append(element("option", "", { value: name })));
-  search("latests");
+  await search("latests");
 }
 
-export function cone() {
-  search("conesearch");
+export async function cone() {
+  await search("conesearch");
 }
 
 // A form whose fields are the parameters of the API; what they are at is kept in the address, so that it can be sent to others.
-function search(path) {
+async function search(path) {
   const form = byId("search");
   const run = async () => {
     say(null);
@@ -36,7 +36,7 @@ function search(path) {
   form.onsubmit = (event) => { event.preventDefault(); run().catch(say); };
   const given = [...new URLSearchParams(window.location.search)];
   given.forEach(([name, value]) => { if (form.elements[name]) form.elements[name].value = value; });
-  if (given.length) run().catch(say);
+  if (given.length) await run();
 }
 
 // Objects or alerts: what says most, each with a way to the object's page.
@@ -88,7 +88,8 @@ function values(row) {
 function cutouts(name, alert) {
   for (const image of document.querySelectorAll("img[data-kind]")) {
     const caption = image.nextElementSibling;
-    const asked = new URLSearchParams({ objectId: name, kind: image.dataset.kind, candid: alert, stretch: byId("stretch").value, "output-format": "PNG" });
+    const asked = new URLSearchParams({ objectId: name, kind: image.dataset.kind, candid: alert, "output-format": "PNG" });
+    if (byId("stretch").value) asked.set("stretch", byId("stretch").value);
     caption.textContent = image.dataset.kind;
     image.onerror = () => { caption.textContent = `${image.dataset.kind}: not among the files of its night`; };
     image.src = `/api/v1/cutouts?${asked}`;
