@@ -58,7 +58,7 @@ def test_a_port_that_is_taken_and_a_disk_that_is_full_are_said(tmp_path: Path, m
         taken.listen()
         port = taken.getsockname()[1]
         settings = Settings.model_validate({"home": tmp_path, "hbase": {"port": port}, "kafka": {"embedded": {"port": 0}}})
-        found = {one.what: one for one in doctor._servers(settings)}
+        found = {one.what: one for one in doctor.servers(settings)}
     assert "[hbase] port" in found[f"port {port}"].text
     monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: doctor.shutil._ntuple_diskusage(10**12, 10**12, 10**9))  # type: ignore[attr-defined]
     assert {one.what: one.ok for one in doctor._home(tmp_path)}["disk"] is False

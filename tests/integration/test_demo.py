@@ -13,9 +13,10 @@ from contextlib import closing
 import happybase
 import pyarrow as pa
 import pytest
+from astropy.coordinates import SkyCoord
 from pyspark.sql import SparkSession
 
-from fink_broker import config
+from fink_broker import config, query
 from fink_broker.config import CHECKOUT, Settings
 from fink_broker.connectors import parquet
 from fink_broker.connectors.hbase import SCHEMA_PREFIX, Client
@@ -80,9 +81,9 @@ def browser(demo: tuple[str, Settings], spark: SparkSession) -> Iterator[Browser
     _, settings = demo
     chromium = executable()
     counting = Context(spark, settings, get("ztf"), RunOptions(once=True))
-    query = aggregation.start(counting)
-    query.awaitTermination()
-    aggregation.settle(counting, query)
+    counts = aggregation.start(counting)
+    counts.awaitTermination()
+    aggregation.settle(counting, counts)
     environment = {key: value for key, value in os.environ.items() if not key.startswith("FINK_")} | {"FINK_DASHBOARD__PORT": "0"}
     command = [sys.executable, "-m", "fink_broker.commands.start", "ui", "-c", str(settings.root / "fink.conf")]
     subprocess.run(command, cwd=CHECKOUT, env=environment, check=True, capture_output=True)
@@ -162,18 +163,21 @@ def test_pages_of_what_was_found(browser: Browser, science: list[dict]):
     assert browser.faults == []
 
 
-def test_the_page_of_an_object(browser: Browser, science: list[dict]):
+def test_the_page_of_an_object(demo: tuple[str, Settings], browser: Browser, science: list[dict]):
     objects = [one["objectId"] for one in science]
     name = max(set(objects), key=objects.count)
     alerts = sorted((one for one in science if one["objectId"] == name), key=lambda one: one["candidate"]["jd"])
+    with query.Tables(demo[1]) as tables:
+        query.annotate(tables, name, "comment", "<b>bright</b>", who="me")
     page = browser.open(f"object/{name}")
     curve = page.evaluate("document.getElementById('curve').data.map(({name, y, error_y}) => [name, y, error_y ? error_y.array : null])")
     points = {name: (values, errors) for name, values, errors in curve}
     for fid, band in ((1, "g"), (2, "r")):
         now = [one["candidate"] for one in alerts if one["candidate"]["fid"] == fid]
-        brightness, errors = points.get(band, ([], []))
-        assert brightness[-len(now) :] == pytest.approx([one["magpsf"] for one in now]) if now else True
-        assert errors[-len(now) :] == pytest.approx([one["sigmapsf"] for one in now]) if now else True
+        # Before them may be measurements of bad quality.
+        brightness, errors = (values[len(values) - len(now) :] for values in points.get(band, ([], [])))
+        assert brightness == pytest.approx([one["magpsf"] for one in now])
+        assert errors == pytest.approx([one["sigmapsf"] for one in now])
         before = {one["jd"]: one for alert in alerts for one in alert["prv_candidates"] or () if one["fid"] == fid}
         limits = [one["diffmaglim"] for one in before.values() if one["magpsf"] is None]
         assert sorted(points.get(f"{band}, upper limit", ([],))[0]) == pytest.approx(sorted(limits))
@@ -189,8 +193,20 @@ def test_the_page_of_an_object(browser: Browser, science: list[dict]):
     page.select_option("#stretch", "log")
     assert page.request.get(str(image.evaluate("image => image.src"))).body() != got
     assert ["d:cdsxmatch", alerts[0]["cdsxmatch"]] in browser.rows("#values")
+    assert [row[2:5] for row in browser.rows("#annotations")] == [["comment", "<b>bright</b>", "me"]]
+    page.select_option("#radius", "600")
+    page.wait_for_selector("#neighbours a")
+    assert {row[0] for row in browser.rows("#neighbours")} == around(science, name, 600) - {name}
     browser.picture("object")
     assert browser.faults == []
+
+
+def around(science: list[dict], name: str, arcsec: float) -> set[str]:
+    """Objects whose last alert is near that of one."""
+    last = {one["objectId"]: one["candidate"] for one in sorted(science, key=lambda one: one["candidate"]["jd"])}
+    places = SkyCoord([one["ra"] for one in last.values()], [one["dec"] for one in last.values()], unit="deg")
+    near = places.separation(places[list(last).index(name)]).arcsec <= arcsec
+    return {one for one, there in zip(last, near, strict=True) if there}
 
 
 def test_pages_are_used_by_the_keyboard(browser: Browser, science: list[dict]):

@@ -85,7 +85,7 @@ export async function plot(id, traces, layout = {}) {
   const drawn = await plotly();
   return drawn.react(id, traces, {
     paper_bgcolor: "transparent", plot_bgcolor: "transparent", font: { color: style.getPropertyValue("--ink").trim() },
-    bargap: 0.4, margin: { t: 20, r: 20, b: 50, l: narrow() ? 50 : 70 }, legend: { orientation: "h", y: 1.15 }, ...layout,
+    bargap: 0.4, margin: { t: 20, r: 20, b: 50, l: narrow() ? 50 : 70 }, legend: { orientation: "h", y: 1.02, yanchor: "bottom" }, ...layout,
     xaxis: { ...axis, ...layout.xaxis }, yaxis: { ...axis, ...layout.yaxis },
   }, { responsive: true, displaylogo: false, displayModeBar: false });
 }

@@ -157,4 +157,5 @@ export async function sky() {
   };
   choice.onchange = () => draw().catch(say);
   await draw();
+  byId("places").on("plotly_click", ({ points: [point] }) => { window.location = link(point.text.split("<br>")[0]).href; });
 }
