@@ -15,7 +15,7 @@ from playwright.sync_api import Page, Request, sync_playwright
 WIDTHS = (1280, 400)
 _TIMEOUT_MS = 20_000
 _SHOWN = "main:not([aria-busy])"
-_DRAWN = "() => [...document.querySelectorAll('.plot:not([hidden])')].every(plot => plot.querySelector('.main-svg'))"
+_DRAWN = "() => [...document.querySelectorAll('.plot')].every(plot => !plot.offsetParent || plot.querySelector('.main-svg'))"
 _ROWS = "rows => rows.map(row => [...row.cells].map(cell => cell.innerText))"
 
 

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 from fastapi.templating import Jinja2Templates
 
 from fink_broker import __version__, query
 from fink_broker.config import Settings
-from fink_broker.errors import FinkError
 from fink_broker.query.cone import SEPARATION
+from fink_broker.query.formats import encoded
 from fink_broker.surveys import Survey, get
 from fink_broker.web.pool import Pool
 from fink_broker.web.state import State
@@ -73,7 +73,12 @@ def router(app: FastAPI, settings: Settings, state: State, pool: Pool) -> APIRou
     @routes.get("/object/{name}")
     def an_object(request: Request, name: str) -> HTMLResponse:
         cutouts = [one.removeprefix("cutout") for one in survey.cutouts]
-        return page("object", request, name=name, cutouts=cutouts, stretches=_STRETCHES, **_said(pool, name))
+        return page("object", request, name=name, cutouts=cutouts, stretches=_STRETCHES)
+
+    @routes.get("/annotations")
+    def annotations(name: str) -> Response:
+        with pool.tables() as tables:
+            return Response(encoded(query.annotations(tables, name), "json"), media_type="application/json")
 
     return routes
 
@@ -90,15 +95,6 @@ def _simple(routes: APIRouter, page: Page) -> None:
         if name != "api":
             routes.add_api_route(f"/{name}.html", shown(name))
     routes.add_api_route("/", shown("index"))
-
-
-def _said(pool: Pool, name: str) -> dict[str, Any]:
-    """What people and follow-up say of an object; the page is there too when HBase is not, and says so."""
-    try:
-        with pool.tables() as tables:
-            return {"annotations": query.annotations(tables, name).to_pylist()}
-    except FinkError as error:
-        return {"annotations": [], "problem": str(error)}
 
 
 def columns(survey: Survey) -> dict[str, Any]:

@@ -283,11 +283,11 @@ def test_the_live_page_moves(demo: tuple[str, Settings], browser: Browser):
 def test_what_is_down_is_said(demo: tuple[str, Settings], browser: Browser):
     _, settings = demo
     page = browser.open("live.html")
-    service = processes.find(settings, "stream2raw")
-    assert service is not None
-    kill_tree(service.pid)
+    for name in ("stream2raw", "hbase-thrift"):
+        running = processes.find(settings, name)
+        assert running is not None
+        kill_tree(running.pid)
     page.wait_for_selector("#problem:has-text('stream2raw failed: ')")
-    processes.stop(settings, "hbase", say=lambda line: None)
     browser.open("object/ZTF18abcdefg")
     assert page.inner_text("#problem") == "HBase is not running on this machine: fink start hbase"
     browser.open("index.html")

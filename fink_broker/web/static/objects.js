@@ -73,7 +73,14 @@ export async function object() {
     objects(byId("neighbours"), found.filter((row) => String(row[survey.object]) !== name));
   };
   byId("radius").onchange = () => around().catch(say);
-  await around();
+  await Promise.all([around(), said(name)]);
+}
+
+// What people and follow-up say of it.
+async function said(name) {
+  const notes = await ask("/annotations", { name });
+  table(byId("annotations"), Object.keys(notes[0] || {}), notes.map((note) => Object.values(note).map((value) => is(value) ? String(value) : "")),
+    "nobody has said anything yet: fink annotate");
 }
 
 function values(row) {
