@@ -17,7 +17,7 @@ function showServices({ ok, services }) {
   const verdict = (ok ? "all is well: sums meet" : "something is wrong") + (resting.length ? `; stopped: ${resting.join(", ")}` : "");
   if (byId("verdict").textContent !== verdict) byId("verdict").textContent = verdict; // so that it is read out once
   byId("verdict").className = ok ? "running" : "bad";
-  say(failed.map(([name, one]) => `${name} failed: ${one.failure.reason}`).join("; "));
+  say(failed.map(([name, one]) => `${name} failed: ${one.failure.reason}`).join("\n"));
   table(byId("services"), ["service", "state", "in", "out", "dropped", "lag", "alerts/s", "p50 s", "p99 s"], all.map(([name, one]) => [
     name, state(one), one.in, one.out, dropped(one), one.lag === null ? "?" : one.lag, known(one.rate),
     one.latency_s ? one.latency_s.p50 : "", one.latency_s ? one.latency_s.p99 : ""]));

@@ -5,4 +5,6 @@ import { byId, say } from "./fink.js";
 import * as objects from "./objects.js";
 
 const show = { ...broker, ...objects }[document.body.dataset.page];
-Promise.resolve(show && show()).catch(say).finally(() => byId("main").removeAttribute("aria-busy"));
+const main = byId("main");
+const failed = (problem) => { say(problem); main.dataset.failed = ""; };
+Promise.resolve(show && show()).catch(failed).finally(() => main.removeAttribute("aria-busy"));
