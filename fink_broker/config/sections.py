@@ -125,10 +125,25 @@ class SchemaRegistry(Section):
 
 
 class Dashboard(Section):
-    """The dashboard (``fink start dashboard``): pages, REST API, metrics."""
+    """The dashboard (``fink start dashboard``): pages, REST API, metrics.
+
+    Attributes
+    ----------
+    token : SecretStr
+        By which may be written; without, nothing may.
+    rate_per_second, rate_at_once : float, int
+        How many questions an address may ask, in the long run and after a rest.
+    max_body_mb : int
+        How much may be sent with a question.
+    """
 
     host: str = "127.0.0.1"
     port: Port = 5000
+    token: SecretStr = SecretStr("")
+    token_file: Path | None = None
+    rate_per_second: Annotated[float, Field(ge=0)] = 200.0
+    rate_at_once: Count = 400
+    max_body_mb: Count = 32
 
 
 class Spark(Section):

@@ -31,6 +31,11 @@ class Stretch:
         return cls(begin.encode(), _after(begin.encode()))
 
     @classmethod
+    def only(cls, key: str) -> Stretch:
+        """One key."""
+        return cls(key.encode(), key.encode() + b"\0")
+
+    @classmethod
     def times(cls, begin: str, since: float | None = None, until: float | None = None, *, backwards: bool = False) -> Stretch:
         """The keys that begin so and go on with a time in days, from `since` to `until`, both included.
 
@@ -43,8 +48,8 @@ class Stretch:
 
 
 def _after(key: bytes) -> bytes:
-    """The first key behind all that begin so; these are texts, without a byte 255."""
-    return key[:-1] + bytes([key[-1] + 1])
+    """The first key behind all that begin so, empty behind all there are; these are texts, without a byte 255."""
+    return key and key[:-1] + bytes([key[-1] + 1])
 
 
 def _before(key: bytes) -> bytes:

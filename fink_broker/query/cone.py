@@ -23,7 +23,17 @@ _SLACK = 1e-6
 _WIDEST = 20.0
 
 
-def cone(tables: Tables, ra: float, dec: float, radius: float, columns: Sequence[str] | None = None, *, alerts: bool = False) -> pa.Table:
+def cone(
+    tables: Tables,
+    ra: float,
+    dec: float,
+    radius: float,
+    columns: Sequence[str] | None = None,
+    *,
+    alerts: bool = False,
+    since: float | None = None,
+    until: float | None = None,
+) -> pa.Table:
     """The objects in a circle, the nearest first.
 
     Parameters
@@ -38,6 +48,8 @@ def cone(tables: Tables, ra: float, dec: float, radius: float, columns: Sequence
         All of the table without; of the table of alerts with `alerts`.
     alerts : bool
         All alerts of these objects, by time, in place of one row an object.
+    since, until : float, optional
+        When they were first seen, both included; in days, as the survey counts them.
 
     Returns
     -------
@@ -54,7 +66,7 @@ def cone(tables: Tables, ra: float, dec: float, radius: float, columns: Sequence
     known, index = tables.lookups, tables.lookups.cone
     needed = [known.object, known.time, *known.position]
     wanted = None if columns is None or alerts else list(dict.fromkeys([*(tables.columns(index.table, columns) or []), *needed]))
-    some = [Stretch.prefix(f"{pixel}_") for pixel in pixels(index.nside, ra, dec, radius)]
+    some = [Stretch.times(f"{pixel}_", since, until) for pixel in pixels(index.nside, ra, dec, radius)]
     # Of the many around the circle no more is read than where they are.
     found = _within(tables, tables.stretches(index.table, some, needed), ra, dec, radius)
     # An object that has wandered across a border is in two pixels: its last alert counts.

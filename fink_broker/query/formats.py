@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
@@ -81,11 +82,13 @@ def _texts(column: pa.ChunkedArray[Any]) -> list[str]:
 
 def _plain(column: pa.ChunkedArray[Any]) -> list[Any]:
     """Values as JSON has them: no number is null, and a float is the shortest text that is this number in its precision."""
+    if pa.types.is_floating(column.type):
+        # Arrow writes such texts too.
+        shortest = pc.cast(pc.cast(column, pa.string()), pa.float64()) if column.type == pa.float32() else column
+        finite: list[Any] = pc.if_else(pc.is_finite(shortest), shortest, pa.scalar(None, shortest.type)).to_pylist()
+        return finite
     values: list[Any] = column.to_pylist()
-    if not pa.types.is_floating(column.type):
-        return [_without_nan(value) for value in values]
-    narrow = np.float32 if column.type == pa.float32() else np.float64
-    return [None if value is None or not math.isfinite(value) else float(str(narrow(value))) for value in values]
+    return [_without_nan(value) for value in values] if pa.types.is_nested(column.type) else values
 
 
 def _without_nan(value: Any) -> Any:

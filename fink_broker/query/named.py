@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -73,6 +74,7 @@ def of(
     limit: int | None = None,
     newest: bool = False,
     keys: bool = False,
+    begins: bool = False,
 ) -> pa.Table:
     """The rows of a name, in the order of the table's keys.
 
@@ -94,6 +96,8 @@ def of(
         The newest first, and of those the first `limit`.
     keys : bool
         With the row keys as `key:key`, as Fink's API has them.
+    begins : bool
+        The rows of all names that begin so.
 
     Raises
     ------
@@ -102,7 +106,14 @@ def of(
     """
     lookup = tables.lookup(question)
     begin, table = lookup.begin(name), lookup.table.format(name)
-    stretch = Stretch.times(begin, since, until, backwards=newest) if lookup.timed else Stretch.prefix(begin)
+    if table != lookup.table and not re.fullmatch(r"\w+", name, re.ASCII):
+        raise UsageError(f"'{name}' is no name: small letters, digits and _")
+    if lookup.whole:
+        stretch = Stretch.only(begin)
+    elif lookup.timed:
+        stretch = Stretch.times(begin, since, until, backwards=newest)
+    else:
+        stretch = Stretch.prefix(begin.removesuffix("_") if begins else begin)
     found = tables.stretches(table, [stretch], columns, limit)
     answer = chosen(tables, table, found, columns)
     return answer.add_column(0, KEY, found["rowkey"]) if keys else answer

@@ -24,6 +24,7 @@ _TNS = re.compile(r"(?:[a-z]+ ?)?(?P<name>(?:19|20)\d\d[a-z]{1,7})")
 _PREFIXES = ("sn", "at", "tde", "frb")
 _NEW = "AT "  # nothing is known yet
 _SALT = "salt"  # part of a key
+_MOST_CALLED = 100
 _TNS_COLUMNS = ("name_prefix", "name", "internal_names")
 
 
@@ -50,6 +51,46 @@ def resolve(tables: Tables, name: str) -> pa.Table:
     if not found.num_rows:
         table = _table(tables, bodies.table)
         found = tables.stretches(table.name, [Stretch.prefix(bodies.begin(low))])
+    return _known(table, found)
+
+
+def tns(tables: Tables, name: str, n: int, *, reverse: bool = False) -> pa.Table:
+    """Objects of the TNS whose names begin so; with `reverse` the one that a survey calls so."""
+    lookup = tables.lookups.tns
+    table = _table(tables, lookup.table)
+    if reverse:
+        internal = next(column for column, source in table.columns.items() if source == "internalname")
+        found = tables.values(table.name, tables.reader.containing(table.name, internal, name))
+    else:
+        begin = lookup.begin(name.lower()).removesuffix("_")
+        found = tables.stretches(table.name, [Stretch.prefix(begin)], limit=n)
+    return _known(table, found).slice(0, n)
+
+
+def solar_system(tables: Tables, name: str, n: int) -> pa.Table:
+    """Bodies of the solar system whose names begin so."""
+    table = _table(tables, tables.lookups.solar_system.table)
+    begin = tables.lookups.solar_system.begin(name.lower())
+    return _known(table, tables.stretches(table.name, [Stretch.prefix(begin)], limit=n))
+
+
+def body(tables: Tables, key: str) -> pa.Table:
+    """What is known of a body, by the name that its alerts have."""
+    table = _table(tables, tables.lookups.solar_system.table)
+    return _known(table, tables.values(table.name, tables.reader.containing(table.name, tables.lookups.body, key)))
+
+
+def called(tables: Tables, name: str) -> list[dict[str, object]]:
+    """The bodies that are called so: by a name, number or designation, capitals and blanks aside."""
+
+    def plain(text: object) -> str:
+        return str(text).lower().replace(" ", "")
+
+    rows = solar_system(tables, name, _MOST_CALLED).to_pylist()
+    return [row for row in rows if plain(name) in map(plain, row.values())]
+
+
+def _known(table: Table, found: pa.Table) -> pa.Table:
     return found.select([column for column in table.columns if column in found.column_names])
 
 

@@ -103,7 +103,7 @@ class Live:
             if spent.in_turn >= self._settings.distribution.failures:
                 reason = f"no answer for {spent.in_turn} batches in turn: {spent.reason}"
                 log.error("the filter '%s' is switched off: %s; on again: fink filter enable %s", name, reason, name)
-                write_whole(_note(self._settings, name), json.dumps({"since": _now(), "reason": reason}))
+                disable(self._settings, name, reason)
                 tally[name] = replace(spent, in_turn=0)
         counts = {name: {key: value for key, value in asdict(spent).items() if key != "never"} for name, spent in tally.items()}
         notes = {"since": self._since, "filters": counts, "faults": self._gathered.faults}
@@ -145,6 +145,11 @@ def switched_off(settings: Settings) -> dict[str, dict[str, str]]:
     """The filters that are off: name to ``since`` and ``reason``."""
     files = sorted((settings.filter_notes / _OFF).glob("[a-z]*.json"))
     return {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in files}
+
+
+def disable(settings: Settings, name: str, reason: str) -> None:
+    """Note that a filter is off."""
+    write_whole(_note(settings, name), json.dumps({"since": _now(), "reason": reason}))
 
 
 def enable(settings: Settings, name: str) -> bool:

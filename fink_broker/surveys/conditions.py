@@ -1,6 +1,7 @@
 """Conditions in SQL that can be worked out without Spark too: what was cut is counted anew from the files, by the same text.
 
-Understood are columns, numbers, texts, ``+ - * / %``, ``abs``, comparisons, ``between``, ``in``, ``is null``, ``and``, ``or``, ``not``:
+Understood are columns, numbers, texts, ``+ - * / %``, ``abs``, ``startswith``, comparisons, ``between``, ``in``,
+``is null``, ``and``, ``or``, ``not``:
 with the meaning that Spark gives them, missing values and NaN included.
 """
 
@@ -8,9 +9,10 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import math
 import re
 from collections.abc import Callable, Iterator
-from functools import cached_property, reduce
+from functools import cached_property, lru_cache, reduce
 from typing import Any
 
 import pyarrow as pa
@@ -23,13 +25,39 @@ _WORDS = {"and": "and", "or": "or", "not": "not", "in": "in", "is": "is", "null"
 _SIGNS = {"=": "==", "<>": "!="}
 _ARITHMETIC: dict[type, Callable[..., Any]] = {ast.Add: pc.add, ast.Sub: pc.subtract, ast.Mult: pc.multiply}
 _BETWEEN = "between"
-_FUNCTIONS: dict[str, Callable[..., Any]] = {"abs": pc.abs}
+_FUNCTIONS: dict[str, Callable[..., Any]] = {"abs": pc.abs, "startswith": lambda text, begin: pc.starts_with(text, begin.as_py())}
+# A text costs more than what it says does for a few alerts.
+_text = lru_cache(maxsize=4_096)(ast.unparse)
 _COMPARE: dict[type, Callable[..., Any]] = {
     **{ast.Eq: pc.equal, ast.Lt: pc.less, ast.LtE: pc.less_equal, ast.Gt: pc.greater, ast.GtE: pc.greater_equal}
 }
 
 
-Column = Callable[[str], Any]
+class Columns:
+    """The columns of a table as doubles or what else they are, and what has been worked out of them: once, whoever needs it.
+
+    Parameters
+    ----------
+    table : Table, optional
+        Without one all is null.
+    """
+
+    def __init__(self, table: pa.Table | None = None) -> None:
+        self._table = table
+        self.known: dict[str, Any] = {}
+
+    def __call__(self, name: str) -> Any:
+        """A column; dots reach into records."""
+        if self._table is None:
+            return pa.nulls(0)
+        if name not in self.known:
+            outer, *inner = name.split(".")
+            values = self._table[outer].combine_chunks()
+            values = pc.struct_field(values, inner) if inner else values
+            # As doubles, as Spark compares: a float of 0.7 is less than 0.7.
+            number = pa.types.is_integer(values.type) or pa.types.is_floating(values.type)
+            self.known[name] = values.cast(pa.float64()) if number else values
+        return self.known[name]
 
 
 class Condition:
@@ -52,7 +80,7 @@ class Condition:
             self._tree = ast.parse(" ".join(_python(sql)), mode="eval").body
             # Whatever is not understood comes out now; of columns whose types are not known yet, Arrow may say what it likes.
             with contextlib.suppress(pa.ArrowException):
-                _value(self._tree, lambda _: pa.nulls(0))
+                _value(self._tree, Columns())
         except (SyntaxError, KeyError, ConfigError) as error:
             raise ConfigError(
                 f"'{sql}' cannot be counted: say it with columns, numbers, comparisons, between, in, is null, abs, and, or, not"
@@ -66,29 +94,23 @@ class Condition:
         names = [ast.unparse(node) for node in dotted if id(node) not in inner]
         return tuple(dict.fromkeys(name for name in names if name not in (_BETWEEN, *_FUNCTIONS)))
 
-    def holds(self, table: pa.Table) -> Any:
+    def holds(self, table: pa.Table, columns: Columns | None = None) -> Any:
         """For each row whether it holds; where it is null it does not.
 
         Parameters
         ----------
         table : Table
             The columns.
+        columns : Columns, optional
+            Those of the table, where several conditions share what they have in common.
         """
-
-        def column(name: str) -> Any:
-            outer, *inner = name.split(".")
-            values = table[outer].combine_chunks()
-            values = pc.struct_field(values, inner) if inner else values
-            # As doubles, as Spark compares: a float of 0.7 is less than 0.7.
-            return values.cast(pa.float64()) if pa.types.is_integer(values.type) or pa.types.is_floating(values.type) else values
-
-        met = _value(self._tree, column)
+        met = _value(self._tree, columns or Columns(table))
         if isinstance(met, pa.Scalar):
             return pa.array([met.as_py()] * len(table), pa.bool_()).fill_null(False)
         return pc.fill_null(met, pa.scalar(False))
 
 
-def _value(node: ast.AST, column: Column) -> Any:
+def _value(node: ast.AST, column: Columns) -> Any:
     """What a part of a condition is, for each row."""
     match node:
         case ast.Constant(bool() | str() as constant):
@@ -96,16 +118,19 @@ def _value(node: ast.AST, column: Column) -> Any:
         case ast.Constant(None | int() | float() as number):
             return pa.scalar(None if number is None else float(number), pa.float64())
         case ast.Name() | ast.Attribute():
-            return column(ast.unparse(node))
+            return column(_text(node))
         case ast.BoolOp(operator, parts):
             both = pc.and_kleene if isinstance(operator, ast.And) else pc.or_kleene
             return reduce(both, [_value(part, column) for part in parts])
         case ast.Compare(left, [operator], [right]):
-            return _comparison(_value(left, column), operator, right, column)
+            text = _text(node)
+            if text not in column.known:
+                column.known[text] = _comparison(_value(left, column), operator, right, column)
+            return column.known[text]
     return _calculation(node, column)
 
 
-def _comparison(left: Any, operator: ast.cmpop, right: ast.expr, column: Column) -> Any:
+def _comparison(left: Any, operator: ast.cmpop, right: ast.expr, column: Columns) -> Any:
     if isinstance(operator, ast.IsNot | ast.NotIn | ast.NotEq):
         opposite = {ast.IsNot: ast.Is(), ast.NotIn: ast.In(), ast.NotEq: ast.Eq()}[type(operator)]
         return pc.invert(_comparison(left, opposite, right, column))
@@ -116,18 +141,21 @@ def _comparison(left: Any, operator: ast.cmpop, right: ast.expr, column: Column)
             return pc.and_kleene(_compared(ast.GtE, left, _value(low, column)), _compared(ast.LtE, left, _value(high, column)))
         case ast.In(), _:
             parts = right.elts if isinstance(right, ast.Tuple) else [right]
+            texts = [part.value for part in parts if isinstance(part, ast.Constant) and isinstance(part.value, str)]
+            if len(texts) == len(parts) and isinstance(left, pa.Array | pa.ChunkedArray):
+                return pc.if_else(pc.is_null(left), pa.scalar(None, pa.bool_()), pc.is_in(left, pa.array(texts)))
             return reduce(pc.or_kleene, [_compared(ast.Eq, left, _value(part, column)) for part in parts])
     return _compared(type(operator), left, _value(right, column))
 
 
-def _calculation(node: ast.AST, column: Column) -> Any:
+def _calculation(node: ast.AST, column: Columns) -> Any:
     match node:
         case ast.UnaryOp(ast.Not(), part):
             return pc.invert(_value(part, column))
         case ast.UnaryOp(ast.USub(), part):
             return pc.negate(_value(part, column))
-        case ast.Call(ast.Name(name), [part], []):
-            return _FUNCTIONS[name](_value(part, column))
+        case ast.Call(ast.Name(name), parts, []):
+            return _FUNCTIONS[name](*(_value(part, column) for part in parts))
         case ast.BinOp(left, ast.Div() | ast.Mod() as operator, right):
             return _divided(_value(left, column), _value(right, column), remainder=isinstance(operator, ast.Mod))
         case ast.BinOp(left, operator, right):
@@ -171,6 +199,8 @@ def _compared(operator: type, left: Any, right: Any) -> Any:
     result = _COMPARE[operator](left, right)
     if not (pa.types.is_floating(left.type) and pa.types.is_floating(right.type)):
         return result
+    if isinstance(right, pa.Scalar) and math.isfinite(right.as_py() or 0):
+        return pc.or_kleene(result, pc.is_nan(left)) if operator in (ast.Gt, ast.GtE) else result
     no_number, neither = pc.is_nan(left), pc.is_nan(right)
     either = pc.or_kleene(no_number, neither)
     # Where one of them is NaN the order of (is NaN) is that of the numbers.

@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-Question = Literal["object", "class", "solar_system", "tracklet", "statistics"]
+from fink_broker.surveys.conditions import Condition
+
+Question = Literal["object", "class", "solar_system", "tracklet", "statistics", "tns", "anomaly", "summary", "forced"]
 
 
 @dataclass(frozen=True)
@@ -21,11 +23,14 @@ class Lookup:
         How the keys of a name's rows begin.
     timed : bool
         Whether the time of the alert is next in the keys.
+    whole : bool
+        Whether nothing is: there is one row of a name.
     """
 
     table: str
     begin: Callable[[str], str] = "{}_".format
     timed: bool = True
+    whole: bool = False
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,67 @@ class Cone:
 
     table: str
     nside: int
+
+
+@dataclass(frozen=True)
+class Computed:
+    """What the columns ``v:`` of Fink's API are worked out from, beside time and position; columns are ``family:name``.
+
+    Parameters
+    ----------
+    begins : str
+        Time of the object's first detection.
+    band, magnitude, error : str
+        Filter of the telescope, brightness and its error, magnitudes.
+    blue, red : int
+        Bands between which a colour is.
+    kind : str
+        The class that a catalogue gives, which stays where `catalogued` holds.
+    catalogued : Condition
+        On the columns by their names without families.
+    classes : mapping
+        Name of a class to its condition; the first that holds counts.
+    """
+
+    begins: str
+    band: str
+    magnitude: str
+    error: str
+    blue: int
+    red: int
+    kind: str
+    catalogued: Condition
+    classes: Mapping[str, Condition]
+
+
+@dataclass(frozen=True)
+class Api:
+    """What Fink's public API of a survey is called by.
+
+    Parameters
+    ----------
+    object, alert, name : str
+        Parameters: the object, the alert, a name to be resolved.
+    paths : mapping
+        Path to the question that it asks of objects.
+    labels : mapping
+        What is before the name of a class to the question that it is: ``(TNS) SN Ia``.
+    classes : mapping
+        Title to the labels that are listed under it, in `/classes`.
+    night : str
+        Column of a night in its statistics.
+    families : mapping
+        Family to its title in `/schema`.
+    """
+
+    object: str
+    alert: str
+    name: str
+    paths: Mapping[str, Question]
+    families: Mapping[str, str]
+    labels: Mapping[str, Question] = field(default_factory=dict)
+    classes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    night: str = "key:key"
 
 
 @dataclass(frozen=True)
@@ -62,6 +128,16 @@ class Lookups:
         Column of `cutouts` with the folder.
     tns, solar_system : Lookup
         Tables of names, by those in small letters.
+    api : Api
+        How Fink's public API asks.
+    body : str
+        Column by whose values known bodies of the solar system are asked for; of the alerts and of the table of their names.
+    catalogued : tuple of str
+        Columns that say what is known of an object in SIMBAD.
+    score : str, optional
+        Column by which anomalies are found: the lowest are the strangest.
+    computed : Computed, optional
+        Columns ``v:``.
     """
 
     by: Mapping[Question, Lookup]
@@ -73,6 +149,11 @@ class Lookups:
     object: str
     alert: str
     position: tuple[str, str]
+    api: Api
+    body: str
+    catalogued: tuple[str, ...] = ()
+    score: str | None = None
+    computed: Computed | None = None
     first: tuple[str, ...] = ()
     limits: Mapping[str, str] = field(default_factory=dict)
     tag: str = "d:tag"

@@ -1,49 +1,64 @@
-"""The REST API, ``/api/v1``: questions and answers as Fink's public API has them, so that users' scripts need another address only."""
+"""The REST API, ``/api/v1``: questions and answers as Fink's public API has them, so that users' scripts need another address only.
+
+``/api/v1/...`` is the survey of the configuration, ``/api/v1/<survey>/...`` each.
+"""
 
 from collections.abc import Callable
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
-import pyarrow as pa
 from fastapi import APIRouter, Query, Response
-from pydantic import BaseModel
 
-from fink_broker import query
+from fink_broker import query, surveys
 from fink_broker.config import Settings
-from fink_broker.errors import UsageError
-from fink_broker.filters import registry as filters
+from fink_broker.errors import ConfigError, UsageError
+from fink_broker.filters import registry
+from fink_broker.filters.known import Known
+from fink_broker.query.described import labels, schema
 from fink_broker.query.formats import encoded
-from fink_broker.query.pictures import pixels
-from fink_broker.query.times import days
-from fink_broker.surveys import get
-from fink_broker.web import asks
+from fink_broker.surveys import Survey
+from fink_broker.web import asks, images, questions, writing
+from fink_broker.web.answers import MEDIA, both
 from fink_broker.web.pool import Pool
-from fink_broker.web.state import State
+from fink_broker.web.state import Cached, State
 
-_MEDIA = {
-    "json": "application/json",
-    "csv": "text/csv",
-    "parquet": "application/vnd.apache.parquet",
-    "votable": "application/x-votable+xml",
-}
-
-A = TypeVar("A", bound=BaseModel)
+PREFIX = "/api/v1"
+_CLASSES_S = 60.0
 
 
-def router(settings: Settings, state: State, pool: Pool) -> APIRouter:
+def router(settings: Settings, state: State) -> APIRouter:
     """All routes of the API.
 
     Parameters
     ----------
     settings : Settings
-        Survey and filters.
+        Which broker.
     state : State
         What the services do.
-    pool : Pool
-        Connections to the tables.
+
+    Raises
+    ------
+    ConfigError
+        The token by which may be written cannot be read.
     """
-    api = APIRouter(prefix="/api/v1")
-    _questions(api, pool)
-    _cutouts(api, pool)
+    api = APIRouter(prefix=PREFIX)
+    check = writing.allowed(writing.token(settings))
+    _broker(api, settings, state)
+    writing.switches(api, settings, check)
+    for name in surveys.names():
+        survey = surveys.get(name)
+        if survey.lookups is None:
+            continue
+        pool = Pool(settings.model_copy(update={"survey": name}))
+        for prefix in ("", f"/{name}") if name == settings.survey else (f"/{name}",):
+            part = APIRouter(prefix=prefix)
+            _survey(part, survey, pool)
+            writing.said(part, survey, pool, check)
+            api.include_router(part)
+    return api
+
+
+def _broker(api: APIRouter, settings: Settings, state: State) -> None:
+    """What is asked of the broker, whatever the survey."""
 
     @api.get("/status", tags=["broker"])
     def status() -> dict[str, Any]:
@@ -60,126 +75,73 @@ def router(settings: Settings, state: State, pool: Pool) -> APIRouter:
         """Science alerts by class, field, band, hour and filter, as `fink start aggregation` counts them; of all nights without `night`."""
         return state.counted(night)
 
-    @api.get("/classes", tags=["objects"])
-    def classes() -> dict[str, int]:
-        """The classes of alerts, with how many there are."""
-        return state.counted().get("class", {})
-
     @api.get("/history", tags=["broker"])
-    def history(seconds: Annotated[float | None, Query(gt=0)] = None) -> dict[str, Any]:
+    def history(seconds: Annotated[float | None, Query(gt=0, le=1e10)] = None) -> dict[str, Any]:
         """Alerts over time; all of it without `seconds`."""
         return state.history(seconds)
 
     @api.get("/sky", tags=["objects"])
     def sky(night: Annotated[str, Query(pattern="^[0-9]{8}$")], n: Annotated[int, Query(ge=1, le=asks.MOST)] = 5_000) -> Response:
         """Where the alerts of a night fell: object, right ascension and declination, degrees."""
-        lookups = get(settings.survey).lookups
+        lookups = surveys.get(settings.survey).lookups
         if lookups is None:
             raise UsageError(f"{settings.survey} has no HBase tables yet")
         rows = query.alerts(settings, night, night, [lookups.object, *lookups.position], limit=n)
-        return Response(encoded(rows.rename_columns(["object", "ra", "dec"]), "json"), media_type=_MEDIA["json"])
+        return Response(encoded(rows.rename_columns(["object", "ra", "dec"]), "json"), media_type=MEDIA["json"])
 
-    @api.get("/tags", tags=["broker"])
-    def tags() -> dict[str, dict[str, str]]:
-        """The filters in use."""
-        found = filters.active(settings, get(settings.survey))
-        return {one.name: {"description": one.sql or f"function in {one.origin or one.reference}"} for one in found}
+
+def _survey(api: APIRouter, survey: Survey, pool: Pool) -> None:
+    """What is asked of a survey's objects, alerts and filters."""
+    questions.add(api, survey, pool)
+    images.add(api, survey, pool)
+    listed = Cached(lambda: _labels(pool), _CLASSES_S)
+    described = Cached(lambda: _schema(pool), _CLASSES_S)
+
+    def tags(ask: asks.Tags) -> Any:
+        """The filters in use or, with `tag`, the newest alerts that one has chosen."""
+        return questions.tagged(pool, ask) if ask.tag else _filters(pool.settings, survey)
+
+    both(api, "/tags", tags, asks.Tags, tags.__doc__ or "")
+
+    @api.get("/blocks", tags=["objects"])
+    def blocks() -> dict[str, str]:
+        """The building blocks that filters may name."""
+        return _blocks(pool.settings, survey)
+
+    @api.get("/classes", tags=["objects"])
+    def classes() -> dict[str, list[str]]:
+        """The classes of alerts, by where they come from."""
+        return listed()
 
     @api.get("/schema", tags=["objects"])
-    def schema() -> dict[str, str]:
-        """The columns of an object's alerts, with their types."""
-        with pool.tables() as tables:
-            return dict(tables.kinds(tables.lookup("object").table))
-
-    return api
+    def columns() -> dict[str, dict[str, dict[str, str]]]:
+        """The columns of an object's alerts by family, with their types and what they are."""
+        return described()
 
 
-def _questions(api: APIRouter, pool: Pool) -> None:
-    def objects(ask: asks.Objects) -> Response:
-        """The alerts of objects, by time."""
-        with pool.tables() as tables:
-            found = [query.light_curve(tables, name, ask.names, limits=ask.withupperlim) for name in ask.objects]
-        return _answer(pa.concat_tables(found, promote_options="permissive") if found else pa.table({}), ask)
-
-    def cone(ask: asks.Cone) -> Response:
-        """Objects around a position, the nearest first."""
-        with pool.tables() as tables:
-            return _answer(query.cone(tables, ask.ra, ask.dec, ask.radius / 3600, ask.names).slice(0, ask.n), ask)
-
-    def latests(ask: asks.Latests) -> Response:
-        """The newest alerts of a class."""
-        with pool.tables() as tables:
-            since, until = (days(text.strip(), tables.zero) if text.strip() else None for text in (ask.startdate, ask.stopdate))
-            rows = query.of(tables, "class", ask.class_, ask.names, since=since, until=until, limit=ask.n, newest=True)
-        return _answer(rows, ask)
-
-    def sso(ask: asks.Sso) -> Response:
-        """The alerts of a solar-system object."""
-        with pool.tables() as tables:
-            return _answer(query.of(tables, "solar_system", ask.n_or_d.replace(" ", ""), ask.names), ask)
-
-    def tracklet(ask: asks.Tracklet) -> Response:
-        """The alerts of a track."""
-        with pool.tables() as tables:
-            return _answer(query.of(tables, "tracklet", ask.id, ask.names), ask)
-
-    def statistics(ask: asks.Statistics) -> Response:
-        """Counts of nights."""
-        with pool.tables() as tables:
-            return _answer(query.of(tables, "statistics", ask.date, ask.names), ask)
-
-    def resolver(ask: asks.Resolver) -> Response:
-        """An object's names in other catalogues."""
-        with pool.tables() as tables:
-            return _answer(query.resolve(tables, ask.name), ask)
-
-    for path, answer in (
-        ("/objects", objects),
-        ("/conesearch", cone),
-        ("/latests", latests),
-        ("/sso", sso),
-        ("/tracklet", tracklet),
-        ("/statistics", statistics),
-        ("/resolver", resolver),
-    ):
-        _both(api, path, answer)
+def _labels(pool: Pool) -> dict[str, list[str]]:
+    with pool.tables() as tables:
+        return labels(tables)
 
 
-def _cutouts(api: APIRouter, pool: Pool) -> None:
-    def cutouts(ask: asks.Cutouts) -> Response:
-        """A cutout: as a picture, as a FITS file, or its pixels."""
-        with pool.tables() as tables:
-            fits = query.cutout(tables, ask.objectId, ask.kind.lower().removeprefix("cutout"), ask.candid)
-        if ask.output_format == "FITS":
-            return Response(fits, media_type="image/fits")
-        if ask.output_format == "PNG":
-            return Response(query.png(fits, stretch=ask.stretch), media_type="image/png")
-        return Response(_pixels(fits, ask.kind), media_type="application/json")
-
-    _both(api, "/cutouts", cutouts)
+def _schema(pool: Pool) -> dict[str, dict[str, dict[str, str]]]:
+    with pool.tables() as tables:
+        return schema(tables)
 
 
-def _pixels(fits: bytes, kind: str) -> bytes:
-    rows = pa.table({f"b:cutout{kind.capitalize()}_stampData": [pixels(fits).tolist()]})
-    return encoded(rows, "json")
+def _filters(settings: Settings, survey: Survey) -> dict[str, dict[str, str]]:
+    found = _sound(lambda: registry.active(settings, survey))
+    return {one.name: {"description": one.sql or f"function in {one.origin or one.reference}"} for one in found}
 
 
-def _both(api: APIRouter, path: str, answer: Callable[[A], Response]) -> None:
-    """A question by GET, with parameters in the address, and by POST, with a JSON object."""
-    model = answer.__annotations__["ask"]
-
-    def get_(ask: Any) -> Response:
-        return answer(ask)
-
-    def post(ask: Any) -> Response:
-        return answer(ask)
-
-    get_.__annotations__["ask"] = Annotated[model, Query()]
-    post.__annotations__["ask"] = model
-    for method, function in (("GET", get_), ("POST", post)):
-        name = f"{path.strip('/')}_{method.lower()}"
-        api.add_api_route(path, function, methods=[method], name=name, description=answer.__doc__ or "", tags=["objects"])
+def _blocks(settings: Settings, survey: Survey) -> dict[str, str]:
+    found = _sound(lambda: Known(settings, survey).blocks)
+    return {name: f"function in {reference}" for name, (_, reference) in found.items()}
 
 
-def _answer(rows: pa.Table, ask: asks.Ask) -> Response:
-    return Response(encoded(rows, ask.output_format), media_type=_MEDIA[ask.output_format])
+def _sound(load: Callable[[], Any]) -> Any:
+    """What the configuration says of filters; it may be that of another survey."""
+    try:
+        return load()
+    except ConfigError as error:
+        raise UsageError(str(error)) from error

@@ -5,37 +5,24 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from functools import lru_cache
 from pathlib import Path
 
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI, Response
 from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import StreamingResponse
 from fastapi.staticfiles import StaticFiles
 
 from fink_broker import __version__
 from fink_broker.config import Settings
-from fink_broker.errors import FinkError, ServerUnavailable, UsageError
 from fink_broker.monitoring import prometheus
-from fink_broker.web import api, pages
-from fink_broker.web.pool import Pool
+from fink_broker.web import api, guard, pages
 from fink_broker.web.state import FRESH_S, State
 
 _HERE = Path(__file__).parent
-_HEADERS = {
-    # Plotly sets styles of its own, and pictures of plots are data and blobs.
-    "Content-Security-Policy": (
-        "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; frame-ancestors 'none'; base-uri 'none'"
-    ),
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-}
 
 log = logging.getLogger(__name__)
-
-Next = Callable[[Request], Awaitable[Response]]
 
 
 def create(settings: Settings) -> FastAPI:
@@ -46,12 +33,19 @@ def create(settings: Settings) -> FastAPI:
     settings : Settings
         Which broker it shows.
     """
-    app = FastAPI(title="Fink", version=__version__, docs_url=None, redoc_url=None, openapi_url="/api/v1/openapi.json")
-    state, pool = State(settings), Pool(settings)
-    app.include_router(api.router(settings, state, pool))
+    app = FastAPI(
+        title="Fink",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/api/v1/openapi.json",
+        max_body_size=settings.dashboard.max_body_mb * 1_000_000,
+    )
+    state = State(settings)
+    app.include_router(api.router(settings, state))
     app.mount("/static", StaticFiles(directory=_HERE / "static"))
-    _guard(app)
-    app.include_router(pages.router(app, settings, state, pool))
+    guard.protect(app, settings.dashboard)
+    app.include_router(pages.router(app, settings, state))
 
     @app.get("/static-plotly.js", include_in_schema=False)
     def plotly() -> Response:
@@ -74,21 +68,6 @@ async def _events(state: State) -> AsyncIterator[str]:
         found = await run_in_threadpool(state.services)
         yield f"data: {json.dumps(found)}\n\n"
         await asyncio.sleep(FRESH_S)
-
-
-def _guard(app: FastAPI) -> None:
-    """Headers of every answer, and errors as one line each."""
-
-    @app.middleware("http")
-    async def headers(request: Request, follow: Next) -> Response:
-        response = await follow(request)
-        response.headers.update(_HEADERS)
-        return response
-
-    @app.exception_handler(FinkError)
-    async def fault(_: Request, error: FinkError) -> JSONResponse:
-        code = {UsageError: 400, ServerUnavailable: 503}.get(type(error), 500)
-        return JSONResponse({"error": str(error)}, code)
 
 
 @lru_cache(maxsize=1)

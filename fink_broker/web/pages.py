@@ -8,16 +8,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 from fastapi.templating import Jinja2Templates
 
-from fink_broker import __version__, query
+from fink_broker import __version__
 from fink_broker.config import Settings
 from fink_broker.query.cone import SEPARATION
-from fink_broker.query.formats import encoded
 from fink_broker.surveys import Survey, get
-from fink_broker.web.pool import Pool
+from fink_broker.web.api import PREFIX
 from fink_broker.web.state import State
 
 _HERE = Path(__file__).parent
@@ -28,7 +27,7 @@ _STRETCHES = ("asinh", "linear", "log", "sqrt")
 Page = Callable[..., HTMLResponse]
 
 
-def router(app: FastAPI, settings: Settings, state: State, pool: Pool) -> APIRouter:
+def router(app: FastAPI, settings: Settings, state: State) -> APIRouter:
     """The routes of all pages.
 
     Parameters
@@ -39,8 +38,6 @@ def router(app: FastAPI, settings: Settings, state: State, pool: Pool) -> APIRou
         Which broker.
     state : State
         What the servers do.
-    pool : Pool
-        Connections to the tables.
     """
     routes = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
     templates = Jinja2Templates(_HERE / "templates")
@@ -64,7 +61,7 @@ def router(app: FastAPI, settings: Settings, state: State, pool: Pool) -> APIRou
 
     @routes.get("/api.html")
     def api(request: Request) -> HTMLResponse:
-        return page("api", request, calls=list(calls(app.openapi())), base=str(request.base_url).rstrip("/"))
+        return page("api", request, calls=list(calls(app.openapi(), settings.survey)), base=str(request.base_url).rstrip("/"))
 
     @routes.get("/object")
     def named(name: str) -> RedirectResponse:
@@ -74,11 +71,6 @@ def router(app: FastAPI, settings: Settings, state: State, pool: Pool) -> APIRou
     def an_object(request: Request, name: str) -> HTMLResponse:
         cutouts = [one.removeprefix("cutout") for one in survey.cutouts]
         return page("object", request, name=name, cutouts=cutouts, stretches=_STRETCHES)
-
-    @routes.get("/annotations")
-    def annotations(name: str) -> Response:
-        with pool.tables() as tables:
-            return Response(encoded(query.annotations(tables, name), "json"), media_type="application/json")
 
     return routes
 
@@ -108,6 +100,8 @@ def columns(survey: Survey) -> dict[str, Any]:
         return f"{family}:{fields[0].rpartition('.')[2]}" if fields else ""
 
     return {
+        "light_curve": next(path for path, question in known.api.paths.items() if question == "object"),
+        "by": [known.api.object, known.api.alert],
         "object": known.object,
         "alert": known.alert,
         "time": known.time,
@@ -125,11 +119,14 @@ def columns(survey: Survey) -> dict[str, Any]:
     }
 
 
-def calls(described: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The calls of the API, out of its own OpenAPI document: path, methods, what it answers, parameters."""
+def calls(described: dict[str, Any], survey: str) -> Iterator[dict[str, Any]]:
+    """The calls of the API, out of its own OpenAPI document: path, methods, what it answers, parameters.
+
+    Those of the survey that is answered for by default are there without its name only.
+    """
     for path, methods in described["paths"].items():
         spoken = [method for method in _METHODS if method in methods]
-        if not spoken:
+        if not spoken or path.startswith(f"{PREFIX}/{survey}/"):
             continue
         first = methods[spoken[0]]
         yield {

@@ -21,7 +21,7 @@ class Pool:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+        self.settings = settings
         self._free: SimpleQueue[query.Tables] = SimpleQueue()
 
     @contextmanager
@@ -34,11 +34,11 @@ class Pool:
             The embedded HBase does not run.
         """
         # A connection to an embedded HBase that has ended would try for seconds.
-        hbase.address(self._settings)
+        hbase.address(self.settings)
         try:
             tables = self._free.get_nowait()
         except Empty:
-            tables = query.Tables(self._settings)
+            tables = query.Tables(self.settings)
         try:
             yield tables
         except BaseException:

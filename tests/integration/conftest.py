@@ -21,6 +21,8 @@ from fink_broker import config
 from fink_broker.config import CHECKOUT, Settings
 from fink_broker.infra import processes
 
+pytest.register_assert_rewrite("tests.integration.api_of_tables")
+
 
 class Broker:
     """One broker: its configuration file, and what is done with it.

@@ -342,3 +342,7 @@ def test_a_table_that_is_not_there(context):
     nowhere = context.settings.model_copy(update={"hbase": context.settings.hbase.model_copy(update={"table_prefix": "nowhere."})})
     with query.Tables(nowhere) as opened, pytest.raises(UsageError, match=r"HBase has no table 'nowhere\.ztf' yet"):
         query.light_curve(opened, "ZTF18a")
+
+
+# The same tables, asked by the API: last, because what is above counts annotations.
+from tests.integration.api_of_tables import *  # noqa: E402, F403

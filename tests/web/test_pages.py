@@ -28,8 +28,14 @@ def test_a_call_is_described_once_for_both_methods() -> None:
         {"name": "n", "schema": number},
         {"name": "kind", "required": True, "schema": {"enum": ["a", "b"], "description": "which"}},
     ]
-    described = {"paths": {"/x": {"get": {"description": "Asks.", "parameters": parameters}, "post": {}}, "/y": {"delete": {}}}}
-    [call] = calls(described)
+    described = {
+        "paths": {
+            "/x": {"get": {"description": "Asks.", "parameters": parameters}, "post": {}},
+            "/y": {"delete": {}},
+            "/api/v1/ztf/x": {"get": {}},
+        }
+    }
+    [call] = calls(described, "ztf")
     assert (call["path"], call["methods"], call["description"]) == ("/x", "GET POST", "Asks.")
     assert call["parameters"] == [
         {"name": "n", "kind": "number", "description": "", "required": False, "default": "-"},

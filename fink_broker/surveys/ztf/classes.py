@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+
 # SIMBAD's types that a supernova may have for a host, in its old and new names, and those that say nothing (fink-utils,
 # `return_list_of_eg_host`).
 GALAXIES = (
@@ -15,8 +17,8 @@ _HOSTS = ("Unknown", "Candidate_SN*", "SN*_Candidate", "SN", "Transient", "Fail"
 EXTRAGALACTIC = (*_HOSTS, "Kilonova candidate", "SN candidate", "Early SN Ia candidate", "Ambiguous")
 
 
-def fink_class(fink: str = "fink.", alert: str = "candidate.", tracklet: str | None = None) -> str:
-    """Expression of an alert's class: the type in SIMBAD, or what one classifier says, ``Ambiguous`` if several do, or ``Unknown``.
+def conditions(fink: str = "", alert: str = "", tracklet: str | None = None) -> tuple[str, dict[str, str]]:
+    """The rule: whether the type in SIMBAD is the class, and if not, class to its condition, of which the first that holds counts.
 
     Parameters
     ----------
@@ -27,30 +29,46 @@ def fink_class(fink: str = "fink.", alert: str = "candidate.", tracklet: str | N
 
     Returns
     -------
-    str
-        Spark SQL of type string. The rule is that of fink-filters 7.45, ``extract_fink_classification``, with the filters that it
-        calls; what is null flags nothing.
+    tuple
+        In SQL, as Spark and `Condition` understand it. The rule is that of fink-filters 7.45, ``extract_fink_classification``, with the
+        filters that it calls; what is null flags nothing.
     """
     host = f"{fink}cdsxmatch in ({', '.join(repr(name) for name in _HOSTS)})"
     sound = f"{alert}drb > 0.5 and {alert}classtar > 0.4 and {host}"
     age = f"({alert}jd - {alert}jdstarthist)"
     supernova_like = f"({fink}snn_snia_vs_nonia > 0.5 or {fink}snn_sn_vs_all > 0.5) and {sound}"
-    simbad = f"{fink}cdsxmatch not in ('Unknown', 'Transient') and not {fink}cdsxmatch like 'Fail%' and not {fink}cdsxmatch like 'Galaxy%'"
+    nothing = " or ".join(f"startswith({fink}cdsxmatch, '{begin}')" for begin in ("Fail", "Galaxy"))
     kilonova = f"{fink}rf_kn_vs_nonkn > 0.5 and {sound} and {age} < 5 and {alert}ndethist < 20 and {fink}roid != 3"
     early = f"{supernova_like} and {alert}ndethist <= 20 and {fink}rf_snia_vs_nonia > 0.5"
     supernova = f"{supernova_like} and {age} <= 90 and {alert}ndethist > 1 and {fink}roid != 3"
     microlensing = f"{fink}mulens > 0"
-    flags = (microlensing, supernova, f"{fink}roid in (2, 3)")
-    ambiguous = " + ".join(f"int(coalesce({flag}, false))" for flag in flags) + " > 1"
-    classes = {
-        ambiguous: "Ambiguous",
-        f"{fink}roid = 3": "Solar System MPC",
-        f"{tracklet or f'{fink}tracklet'} like 'TRCK\\\\_%'": "Tracklet",
-        f"{fink}roid = 2": "Solar System candidate",
-        kilonova: "Kilonova candidate",
-        early: "Early SN Ia candidate",
-        supernova: "SN candidate",
-        microlensing: "Microlensing candidate",
+    # Two of three.
+    pairs = combinations((microlensing, supernova, f"{fink}roid in (2, 3)"), 2)
+    return f"{fink}cdsxmatch not in ('Unknown', 'Transient') and not ({nothing})", {
+        "Ambiguous": " or ".join(f"({one} and {other})" for one, other in pairs),
+        "Solar System MPC": f"{fink}roid = 3",
+        "Tracklet": f"startswith({tracklet or f'{fink}tracklet'}, 'TRCK_')",
+        "Solar System candidate": f"{fink}roid = 2",
+        "Kilonova candidate": kilonova,
+        "Early SN Ia candidate": early,
+        "SN candidate": supernova,
+        "Microlensing candidate": microlensing,
     }
-    cases = " ".join(f"when {condition} then '{name}'" for condition, name in classes.items())
+
+
+def fink_class(fink: str = "fink.", alert: str = "candidate.", tracklet: str | None = None) -> str:
+    """Expression of an alert's class: the type in SIMBAD, or what one classifier says, ``Ambiguous`` if several do, or ``Unknown``.
+
+    Parameters
+    ----------
+    fink, alert, tracklet : str
+        See `conditions`.
+
+    Returns
+    -------
+    str
+        Spark SQL of type string.
+    """
+    simbad, classes = conditions(fink, alert, tracklet)
+    cases = " ".join(f"when {condition} then '{name}'" for name, condition in classes.items())
     return f"case when {simbad} then {fink}cdsxmatch {cases} else 'Unknown' end"

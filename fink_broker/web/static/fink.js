@@ -16,19 +16,9 @@ export async function ask(path, parameters = {}) {
   } catch {
     throw new Error("the dashboard does not answer: fink start dashboard");
   }
-  const body = await answer.text();
-  if (!answer.ok) throw new Error(fault(body) || `${address}: ${answer.statusText}`);
-  return exact(body);
-}
-
-// What is wrong, as the API says it: in one line, or for each parameter.
-function fault(body) {
-  try {
-    const { error, detail } = JSON.parse(body);
-    return error || (Array.isArray(detail) ? detail.map((one) => `${one.loc.at(-1)}: ${one.msg}`).join("; ") : detail);
-  } catch {
-    return "";
-  }
+  const found = exact(await answer.text());
+  if (!answer.ok) throw new Error(found.error);
+  return found;
 }
 
 export function say(problem) {

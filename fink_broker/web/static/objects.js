@@ -51,8 +51,9 @@ function objects(place, rows) {
 
 export async function object() {
   const name = document.body.dataset.object;
-  const rows = await ask("objects", { objectId: name, withupperlim: true });
+  const rows = await ask(survey.light_curve, { [survey.by[0]]: name, withupperlim: true });
   if (!rows.length) throw new Error(`${name} is not known here`);
+  rows.sort((one, other) => one[survey.time] - other[survey.time]);
   const alerts = rows.filter((row) => !is(row[survey.tag]) || row[survey.tag] === "valid");
   lightCurve(rows);
   const choice = byId("alert");
@@ -78,7 +79,7 @@ export async function object() {
 
 // What people and follow-up say of it.
 async function said(name) {
-  const notes = await ask("/annotations", { name });
+  const notes = await ask("annotations", { [survey.by[0]]: name });
   table(byId("annotations"), Object.keys(notes[0] || {}), notes.map((note) => Object.values(note).map((value) => is(value) ? String(value) : "")),
     "nobody has said anything yet: fink annotate");
 }
@@ -95,7 +96,7 @@ function values(row) {
 function cutouts(name, alert) {
   for (const image of document.querySelectorAll("img[data-kind]")) {
     const caption = image.nextElementSibling;
-    const asked = new URLSearchParams({ objectId: name, kind: image.dataset.kind, candid: alert, "output-format": "PNG" });
+    const asked = new URLSearchParams({ [survey.by[0]]: name, kind: image.dataset.kind, [survey.by[1]]: alert, "output-format": "PNG" });
     if (byId("stretch").value) asked.set("stretch", byId("stretch").value);
     caption.textContent = image.dataset.kind;
     image.onerror = () => { caption.textContent = `${image.dataset.kind}: not among the files of its night`; };
