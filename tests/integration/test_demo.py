@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -139,7 +140,11 @@ def test_pages_of_the_broker(demo: tuple[str, Settings], browser: Browser, scien
     }
     browser.picture("filters")
     browser.open("api.html")
-    assert "/api/v1/conesearch" in browser.page.inner_text("main")
+    shell, python = browser.page.locator("pre").all_inner_texts()
+    assert browser.page.request.get(shlex.split(shell.splitlines()[0])[1]).json() == []
+    found: dict = {}
+    exec(python, found)
+    assert found["objects"] == []
     browser.picture("api")
     assert browser.faults == []
 
