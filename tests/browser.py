@@ -41,7 +41,7 @@ class Browser:
     """
 
     def __init__(self, chromium: str, address: str, folder: Path) -> None:
-        self._host, self._folder = address, folder
+        self.host, self._folder = address, folder
         self.faults: list[str] = []
         folder.mkdir(parents=True, exist_ok=True)
         self._playwright = sync_playwright().start()
@@ -56,7 +56,7 @@ class Browser:
 
     def _asked(self, request: Request) -> None:
         url = urlsplit(request.url)
-        if url.scheme not in ("data", "blob") and url.netloc != self._host:
+        if url.scheme not in ("data", "blob") and url.netloc != self.host:
             self.faults.append(f"asks elsewhere: {request.url}")
 
     def __enter__(self) -> Browser:
@@ -70,7 +70,7 @@ class Browser:
         """A page, when it has shown all."""
         begin = time.monotonic()
         self.page.set_viewport_size({"width": WIDTHS[0], "height": 900})
-        self.page.goto(f"http://{self._host}/{path}")
+        self.page.goto(f"http://{self.host}/{path}")
         self.page.wait_for_selector(_SHOWN)
         words = time.monotonic() - begin
         self.page.wait_for_function(_DRAWN)

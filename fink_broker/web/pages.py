@@ -132,7 +132,7 @@ def calls(described: dict[str, Any], survey: str) -> Iterator[dict[str, Any]]:
         yield {
             "path": path,
             "methods": " ".join(method.upper() for method in spoken),
-            "description": first.get("description", ""),
+            "description": first.get("description", "").replace("`", ""),
             "parameters": [_parameter(one) for one in first.get("parameters", ())],
         }
 

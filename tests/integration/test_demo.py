@@ -158,6 +158,9 @@ def test_pages_of_what_was_found(browser: Browser, science: list[dict]):
     places = browser.page.evaluate("document.getElementById('places').data.at(-1).x")
     assert len(places) == len(science)
     assert max(map(abs, places)) < 2**1.5
+    some = browser.page.request.get(f"http://{browser.host}/api/v1/sky", params={"night": simulator.tonight(), "n": 10}).json()
+    assert 0 < len(some) <= 10
+    assert {one["object"] for one in some} <= set(objects)
     browser.picture("sky")
     browser.open(f"latest.html?class=Unknown&n={len(science)}")
     ids = {(row[0], row[1]) for row in browser.rows("#found")}

@@ -65,7 +65,7 @@ def test_the_state_of_the_services(address: str) -> None:
     assert code == 200
     assert state["ok"]
     assert state["services"]["stream2raw"]["state"] == "stopped"
-    assert json.loads(get(f"{address}/api/v1/nights")[2]) == []
+    assert json.loads(get(f"{address}/api/v1/nights")[2]) == json.loads(get(f"{address}/api/v1/sky?night=20260322")[2]) == []
     assert sum(json.loads(get(f"{address}/api/v1/history")[2])["raw"]) == 0
     assert json.loads(get(f"{address}/api/v1/counts")[2]) == {}
     assert {"bright", "rising"} <= json.loads(get(f"{address}/api/v1/tags")[2]).keys()
