@@ -25,13 +25,14 @@ from hypothesis import settings as hypothesis_settings
 
 from fink_broker import query
 from fink_broker.config.sections import Dashboard
+from fink_broker.connectors.hbase import SCHEMA_PREFIX, Row
 from fink_broker.infra import jars
 from fink_broker.query.pictures import pixels
 from tests.asked import questions
 from tests.served import get, served
 
 TOKEN = "a token of the tests"
-FUZZED = 4  # questions of each path and method
+FUZZED = 8  # questions of each path and method
 
 
 @pytest.fixture(scope="module")
@@ -241,7 +242,53 @@ def test_what_there_is(address):
     assert json.loads(get(f"{address}/api/v1/tags")[2])["bright"]["description"]
     assert json.loads(get(f"{address}/api/v1/blocks")[2]) == {}
     assert "no tables of what filters have chosen" in refused(address, "tags", {"tag": "bright"})
-    assert "HBase has no table" in refused(address, "rubin/sources", {"diaObjectId": 313888653485834368})
+
+
+@pytest.fixture(scope="module")
+def rubin(alerts, context) -> int:
+    """An object of Rubin with two detections, forced photometry and statistics, as the archive writes them."""
+    number, salt = 170032915988086813, "813"
+    tables = {
+        "rubin.diaSource_static": {
+            f"{salt}_{number}_6110{day}.5": {"r:midpointMjdTai": 61100.5 + day, "r:diaSourceId": day} for day in (1, 2)
+        },
+        "rubin.diaObject": {f"{salt}_{number}": {"r:nDiaSources": 2.0}, f"{salt}_{number}813": {"r:nDiaSources": 9.0}},
+        "rubin.fp": {f"{salt}_{number}_61101.5": {"r:psfFlux": 7.0}},
+        "rubin.tag_bright": {f"6110{day}.5_{number}": {"r:midpointMjdTai": 61100.5 + day, "r:diaSourceId": day} for day in (1, 2)},
+        "rubin.statistics": {"20260322": {"f:alerts": 5}},
+    }
+    with query.Tables(context.settings.model_copy(update={"survey": "rubin"})) as opened:
+        opened.reader.create(dict.fromkeys(tables, ("r", "f")))
+        for name, rows in tables.items():
+            schema: dict[bytes, bytes] = {}
+            for key, values in rows.items():
+                whole = values if name == "rubin.statistics" else {"r:diaObjectId": number} | values
+                cells = {
+                    one.encode(): np.array(value, ">i8" if isinstance(value, int) else ">f8").tobytes() for one, value in whole.items()
+                }
+                schema |= {one.encode(): b"long" if isinstance(value, int) else b"double" for one, value in whole.items()}
+                opened.reader.write(name, [Row(key.encode(), 1, cells)])
+            opened.reader.write(name, [Row(SCHEMA_PREFIX + b"1", 1, schema)])
+    return number
+
+
+def test_questions_of_rubin(address, rubin):
+    def rows(path: str, **body: Any) -> list[dict[str, Any]]:
+        code, _, content = get(f"{address}/api/v1/rubin/{path}", body)
+        assert code == 200, content
+        found: list[dict[str, Any]] = json.loads(content)
+        return found
+
+    both = [{"r:diaObjectId": rubin, "r:diaSourceId": day, "r:midpointMjdTai": 61100.5 + day} for day in (2, 1)]
+    assert rows("sources", diaObjectId=rubin) == both
+    assert rows("sources", diaObjectId=str(rubin), columns="r:diaSourceId") == [{"r:diaSourceId": day} for day in (2, 1)]
+    assert rows("objects", diaObjectId=rubin) == [{"r:diaObjectId": rubin, "r:nDiaSources": 2}]
+    assert rows("fp", diaObjectId=rubin) == [{"r:diaObjectId": rubin, "r:psfFlux": 7}]
+    assert rows("tags", tag="bright", n=1) == both[:1]
+    assert rows("statistics", date="202603") == [{"f:night": "20260322", "f:alerts": 5}]
+    assert "no table by tracklet" in refused(address, "rubin/tracklet", {"id": "TRCK_2026"})
+    assert "is no name" in refused(address, "rubin/tags", {"tag": "../x"})
+    assert "no table by anomaly" in refused(address, "rubin/anomaly", {})
 
 
 def test_annotations_of_who_has_the_token(address, object_id):
@@ -255,10 +302,10 @@ def test_annotations_of_who_has_the_token(address, object_id):
     assert get(f"{address}/api/v1/annotations", question | {"objectId": "ZTF00aaaaaaa"}, **mine)[0] == 400
 
 
-def test_whatever_is_asked_is_answered(address, object_id):
+def test_whatever_is_asked_is_answered(address, object_id, rubin):
     """Questions made up from what the API says of itself: no fault of the server, and what is refused is refused in a line."""
     described = json.loads(get(f"{address}/api/v1/openapi.json")[2])
-    known = [object_id, "RRLyr", "20260322", "i:jd,v:lapse", "TRCK_2019"]
+    known = [object_id, str(rubin), "bright", "RRLyr", "20260322", "i:jd,v:lapse", "TRCK_2019"]
     made = dict(questions(described, known))
     # Of what no service has written there is nothing to count.
     del made["/api/v1/status", "get"]

@@ -6,9 +6,10 @@ import struct
 import zlib
 
 import numpy as np
+import pytest
 from astropy.io import fits
 
-from fink_broker.query.pictures import png
+from fink_broker.query.pictures import Look, png
 
 
 def pixels(picture: bytes) -> np.ndarray:
@@ -57,3 +58,20 @@ def test_a_real_cutout(templates):
     row, column = np.argwhere(grey == 255)[0] / grey.shape
     assert abs(row - 0.5) < 0.05, "the alert is in the middle"
     assert abs(column - 0.5) < 0.05
+
+
+@pytest.mark.parametrize("stretch", ["sigmoid", "linear", "sqrt", "power", "log", "asinh"])
+def test_looks_as_finks_api_has_them(stretch):
+    values = np.arange(64.0**2).reshape(64, 64)
+    grey = Look(stretch, pmin=0, pmax=100).of(values)
+    assert np.all(np.diff(grey.ravel()) > 0)
+    if stretch == "sigmoid":
+        deviations = (values - values.mean()) / values.std()
+        np.testing.assert_allclose(grey, 1 / (1 + np.exp(-deviations)))
+    else:
+        assert (grey.min(), grey.max()) == (0, 1)
+    assert Look(stretch).of(np.full((3, 3), 7.0)).shape == (3, 3), "without contrast"
+    spot = np.zeros((9, 9))
+    spot[4, 4] = 1
+    for kernel in ("gauss", "box"):
+        assert Look("linear", 0, 100, kernel).of(spot)[4, 4] <= 1

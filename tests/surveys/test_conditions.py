@@ -31,6 +31,8 @@ CONDITIONS = [
     "true",
     "name = 'a' and candidate.good",
     "candidate.rb = null",
+    "startswith(name, 'a')",
+    "name not in ('a', 'b') and not startswith(name, 'x')",
 ]
 
 

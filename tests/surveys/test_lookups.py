@@ -56,3 +56,13 @@ def test_keys_of_rubin_begin_as_the_tables_make_them(spark):
 def test_a_question_is_asked_without_spark_and_without_what_others_need():
     code = "import sys; from fink_broker.commands import query; print({'pyspark', 'astropy', 'cdshealpix'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
+
+
+@pytest.mark.parametrize(
+    ("designation", "packed"),
+    # The examples of https://minorplanetcenter.net/iau/info/PackedDes.html
+    [("1995 XA", "J95X00A"), ("1995XL1", "J95X01L"), ("1995 FB13", "J95F13B"), ("1998 SQ108", "J98SA8Q"), ("2007 TA418", "K07Tf8A")],
+)
+def test_designations_are_packed_as_the_keys_have_them(designation: str, packed: str) -> None:
+    begin = surveys.get("rubin").lookups.by["solar_system"].begin
+    assert begin(designation) == begin(packed) == f"{packed[1:3]}_{packed}_"
