@@ -264,12 +264,13 @@ def test_what_is_taken_away_is_missed(demo: tuple[str, Settings], spark: SparkSe
             users = kafka.connection(settings, settings.kafka.output)
             return prove(ids, spark=spark, settings=settings, survey=survey, connection=users, client=client, say=lambda _: None)
 
-        assert again(sent).faults == []
+        before = again(sent)
+        assert before.faults == []
         key = next(key for key, _ in client.scan("ztf") if not key.startswith(SCHEMA_PREFIX))
         with closing(happybase.Connection(client.place.host, client.place.port)) as connection:
             connection.table("ztf").delete(key)
-        assert again(sent).faults == [f"table ztf: 1 missing, of {again(sent).tables['ztf'] + 1}"]
         faults = again([*sent, 1]).faults
+        assert f"table ztf: 1 missing, of {before.tables['ztf']}" in faults
         assert f"raw: 1 missing, of {ALERTS + 1}" in faults
 
 
