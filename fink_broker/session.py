@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
+import signal
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from subprocess import Popen
@@ -62,8 +65,15 @@ def session(settings: Settings, name: str) -> SparkSession:
     # They print the stack of every analysis error as JSON: what a user needs to know of it is said in one line.
     for chatty in ("DataFrameQueryContextLogger", "SQLQueryContextLogger"):
         PySparkLogger.getLogger(chatty).disabled = True
+    logging.getLogger().addFilter(_no_news)
+    warnings.filterwarnings("ignore", "Unable to cleanly shutdown Spark JVM")  # nor is this, which follows
     with _own_session_and_log(log):
         return builder.getOrCreate()
+
+
+def _no_news(record: logging.LogRecord) -> bool:
+    """Ctrl-C is no error, but py4j logs where it was caught by it."""
+    return not (record.exc_info and record.exc_info[0] is KeyboardInterrupt)
 
 
 def classes() -> Path:
@@ -135,10 +145,20 @@ def _own_session_and_log(log: Path) -> Iterator[None]:
     A signal to the process group, of a terminal or a service manager, would end it in the middle of a batch. It, and with it the Python
     workers, go without the passwords in our environment: they get what they need with their tasks.
     """
+    begun: list[Popen[bytes]] = []
     with log.open("ab") as file:
 
         def start(command: list[str], *, env: dict[str, str], **options: Any) -> Popen[bytes]:
-            return Popen(command, start_new_session=True, stderr=file, env=without_secrets(env), **options)
+            begun.append(Popen(command, start_new_session=True, stderr=file, env=without_secrets(env), **options))
+            return begun[-1]
 
-        with mock.patch.object(java_gateway, "Popen", start):
-            yield
+        # PySpark's own handler of Ctrl-C asks Java to cancel all jobs, over the connection on which an answer is being waited for.
+        with mock.patch.object(java_gateway, "Popen", start), mock.patch.object(signal, "signal"):
+            try:
+                yield
+            except BaseException:
+                # Interrupted before it was connected, it would wait for ever.
+                for one in begun:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.killpg(one.pid, signal.SIGKILL)
+                raise

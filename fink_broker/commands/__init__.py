@@ -14,6 +14,10 @@ from typing import NoReturn
 
 from fink_broker.errors import FinkError, UsageError
 
+if sys.argv[0] == "-m" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    # A command is being imported: until it runs, Ctrl-C ends it without a trace.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 
 class Parser(argparse.ArgumentParser):
     """Reads a command's arguments; its help is the header of `bin/fink-<command>`, and a mistake is one line.
@@ -64,6 +68,8 @@ def run(main: Callable[[list[str]], int]) -> NoReturn:
     An error that is meant for the user becomes one line on the standard error and its exit code. What else is raised is a fault of the
     broker: one line too, and its stack trace goes to the log, or to the standard error where the command has none.
     """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         code = main(sys.argv[1:])
         sys.stdout.flush()
@@ -83,10 +89,18 @@ def run(main: Callable[[list[str]], int]) -> NoReturn:
         code = 1
     # Whatever it is: the user needs to know that it is not their mistake, and where to look.
     except Exception as error:
+        if _interrupted(error):
+            sys.exit(128 + signal.SIGINT)
         logging.getLogger(__name__).exception("a fault of the broker")
         print(f"fink: a fault of the broker, {type(error).__name__}: {' '.join(str(error).split())[:200]}{_where()}", file=sys.stderr)
         code = 1
     sys.exit(code)
+
+
+def _interrupted(error: BaseException) -> bool:
+    """Whether this is what Ctrl-C has led to: a connection to Java that was left in the middle of an answer, say."""
+    before = error.__context__
+    return isinstance(error, KeyboardInterrupt) or (before is not None and _interrupted(before))
 
 
 def _where() -> str:

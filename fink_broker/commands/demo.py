@@ -29,7 +29,7 @@ from fink_broker.infra.servers import SERVERS
 from fink_broker.monitoring.counts import Books, Counts
 from fink_broker.monitoring.memory import PeakMemory
 from fink_broker.monitoring.proof import prove
-from fink_broker.services import archive, merge, registry, runner, simulator
+from fink_broker.services import archive, merge, registry, runner, simulator, waiting
 from fink_broker.services.context import Context, RunOptions
 from fink_broker.surveys import Survey
 
@@ -109,7 +109,7 @@ def _stop_servers(settings: Settings, progress: Progress) -> None:
 
 def _run(settings: Settings, progress: Progress) -> Result:
     """Run the services as `fink start` does, here in the foreground; a thread beside them sends the night and proves it, then ends them."""
-    stop, results, errors = runner.Stop(), list[Result](), list[BaseException]()
+    stop, results, errors = waiting.Stop(), list[Result](), list[BaseException]()
     starting, running = ExitStack(), threading.Thread()
 
     def night(context: Context) -> None:
@@ -139,7 +139,7 @@ def _run(settings: Settings, progress: Progress) -> Result:
     return results[0]
 
 
-def _night(context: Context, stop: runner.Stop, progress: Progress) -> Result:
+def _night(context: Context, stop: waiting.Stop, progress: Progress) -> Result:
     """Send a night, wait until every service has worked it off, merge it, and read it all back."""
     settings, survey, spark = context.settings, context.survey, context.spark
     night = simulator.tonight()
@@ -157,7 +157,7 @@ def _night(context: Context, stop: runner.Stop, progress: Progress) -> Result:
     return Result(night, sent, stages, seconds, proof)
 
 
-def _worked_off(settings: Settings, survey: Survey, sent: int, stop: runner.Stop, say: Callable[[str], None]) -> dict[str, Counts]:
+def _worked_off(settings: Settings, survey: Survey, sent: int, stop: waiting.Stop, say: Callable[[str], None]) -> dict[str, Counts]:
     """Wait until all that was sent has gone through every service.
 
     Raises

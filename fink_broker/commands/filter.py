@@ -19,7 +19,8 @@ from fink_broker.connectors import parquet
 from fink_broker.errors import ConfigError, UsageError
 from fink_broker.filters import Filter, registry
 from fink_broker.filters.known import Known
-from fink_broker.services import live, raw2science
+from fink_broker.monitoring import filters as notes
+from fink_broker.services import raw2science
 from fink_broker.services.context import Context
 from fink_broker.session import session
 from fink_broker.surveys import Survey
@@ -118,7 +119,7 @@ def show(settings: Settings, *, as_json: bool) -> None:
 
 
 def _rows(settings: Settings, survey: Survey) -> Iterator[Row]:
-    off = live.switched_off(settings)
+    off = notes.switched_off(settings)
     gathered = registry.gather(registry.sources(settings, survey))
     on = {one.name for one in gathered.filters}
     columns = _columns(settings, survey)
@@ -183,8 +184,8 @@ def new(settings: Settings, name: str) -> None:
 
 def enable(settings: Settings, name: str) -> None:
     """Switch a filter on again."""
-    if not live.enable(settings, name):
-        off = ", ".join(live.switched_off(settings)) or "none"
+    if not notes.enable(settings, name):
+        off = ", ".join(notes.switched_off(settings)) or "none"
         raise UsageError(f"the filter '{name}' is not off; off are: {off}")
     print(f"{name} is on again: a running service takes it up within seconds")
 

@@ -12,19 +12,19 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
-import psutil
-
 from fink_broker import config, log
 from fink_broker.commands import Parser, parse_night, run
 from fink_broker.config import CHECKOUT, Settings
 from fink_broker.errors import FinkError, UsageError
 from fink_broker.infra import failures, kafka, kafka_security, processes
+from fink_broker.infra.detach import detach
 from fink_broker.infra.servers import SERVERS
-from fink_broker.services import registry
+from fink_broker.services import registry, waiting
 from fink_broker.services.context import RunOptions
 from fink_broker.services.registry import ServiceEntry
 
-_DETACH_S = 60.0
+# How long to wait for the first sign of life; and for that, where it waits for a server.
+_DETACH_S, _PATIENCE_S = 60.0, 5.0
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -130,6 +130,7 @@ def _foreground(entries: Sequence[ServiceEntry], arguments: argparse.Namespace, 
     # Spark is imported only where it is needed: servers and the simulator start without.
     for task in (entry for entry in entries if entry.kind == "task"):
         processes.register(settings, task.name)
+        processes.note(settings, [task.name], processes.RUNNING)
         try:
             code: int = task.module().run(settings, arguments.night)
         finally:
@@ -148,24 +149,25 @@ def _foreground(entries: Sequence[ServiceEntry], arguments: argparse.Namespace, 
 
 
 def _run(entries: Sequence[ServiceEntry], arguments: argparse.Namespace, settings: Settings) -> None:
-    from fink_broker.services import runner
-
     options = RunOptions(once=arguments.once, night=arguments.night, simulator=arguments.simulator)
-    stop = runner.Stop(arguments.exit_after)
+    stop = waiting.Stop(arguments.exit_after)
     names = ", ".join(entry.name for entry in entries)
     print(f"{names} starting; log: {_log(entries, settings)}; Ctrl-C ends", flush=True)
     if entries[0].kind == "stream":
+        from fink_broker.services import runner  # with Spark
+
         runner.run(entries, settings, options, stop, lambda _: print(f"{names} started", flush=True))
     else:
         with stop.on_signals():
-            if runner.await_servers(entries, settings, options, stop):
+            if waiting.await_servers(entries, settings, options, stop):
+                processes.note(settings, [entry.name for entry in entries], processes.RUNNING)
                 print(f"{names} started", flush=True)
                 entries[0].module().run(settings, options, stop)
     print(f"{names} ended", flush=True)
 
 
 def _detach(entries: Sequence[ServiceEntry], arguments: argparse.Namespace, settings: Settings) -> int:
-    """Start again without the terminal, and wait until the new process has written its pid file, or ended."""
+    """Start again without the terminal, and wait until the new process works, waits for a server, or has ended."""
     options = [] if arguments.conf is None else ["--conf", arguments.conf]
     options += [] if arguments.survey is None else ["--survey", arguments.survey]
     options += [] if arguments.night is None else ["--night", arguments.night]
@@ -174,17 +176,36 @@ def _detach(entries: Sequence[ServiceEntry], arguments: argparse.Namespace, sett
     names = [entry.name for entry in entries]
     output = _log(entries, settings)
     command = [sys.executable, "-m", "fink_broker.commands.start", *names, *options]
-    pid = processes.detach(command, output, os.environ | {"PYTHONPATH": str(CHECKOUT)})
-    deadline = time.monotonic() + _DETACH_S
-    while time.monotonic() < deadline:
-        running = processes.find(settings, names[-1])
-        if running and running.pid == pid:
+    pid = detach(command, output, os.environ | {"PYTHONPATH": str(CHECKOUT)})
+    begun = time.monotonic()
+    while time.monotonic() < begun + _DETACH_S:
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            return _ended(names, os.waitstatus_to_exitcode(status), settings)
+        doing = {one.doing for name in names if (one := processes.find(settings, name)) and one.pid == pid}
+        if processes.RUNNING in doing:
             print(f"{', '.join(names)} started, pid {pid}; log: {output}")
             return 0
-        if not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+        if doing - {processes.STARTING} and time.monotonic() > begun + _PATIENCE_S:
             break
         time.sleep(0.05)
-    raise FinkError(f"{', '.join(names)} did not start; its last line is in {output}")
+    print(f"{', '.join(names)} {' '.join(doing) or processes.STARTING}, pid {pid}; fink status says whether it runs; log: {output}")
+    return 0
+
+
+def _ended(names: Sequence[str], code: int, settings: Settings) -> int:
+    """The exit code of what has ended already: with --once, or with nothing to do, that may be well.
+
+    Raises
+    ------
+    FinkError
+        It failed.
+    """
+    if code == 0:
+        print(f"{', '.join(names)} started and ended")
+        return 0
+    reason = next((failure.reason for name in names if (failure := failures.find(settings, name))), f"exit code {code}")
+    raise FinkError(f"{', '.join(names)} did not start: {reason}")
 
 
 if __name__ == "__main__":

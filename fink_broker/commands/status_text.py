@@ -15,20 +15,24 @@ _COSTLIEST = 10
 def table(state: Mapping[str, Any]) -> str:
     """The state as a table, then what was dropped and why, and the verdict."""
     head = f"{'service':<16}{'state':<10}{'pid':>8}{'up':>10}{'in':>12}{'out':>12}{'rejected':>10}{'cut':>10}{'duplicate':>10}{'lag':>10}"
-    lines = [head]
+    lines = [f"{head}{'now/s':>9}{'mean/s':>9}"]
     notes = []
     for name, service in state["services"].items():
         rejected = sum(service["rejected"].values())
         numbers = (service["in"], service["out"])
         lag = "?" if service["lag"] is None else f"{service['lag']:,}"
+        rates = [f"{service[rate]:,.1f}" if service[rate] is not None else "-" for rate in ("rate", "rate_mean")]
         lines.append(
             f"{name:<16}{service['state']:<10}{service['pid'] or '-':>8}{_up(service['uptime_s']):>10}"
             f"{numbers[0]:>12,}{numbers[1]:>12,}{rejected:>10,}"
-            f"{service.get('cut', 0):>10,}{service.get('duplicate', 0):>10,}{lag:>10}"
+            f"{service.get('cut', 0):>10,}{service.get('duplicate', 0):>10,}{lag:>10}{rates[0]:>9}{rates[1]:>9}"
         )
         if service["failure"]:
             when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(service["failure"]["when"]))
             notes.append(f"  {name}: FAILED, seen at {when}: {service['failure']['reason']}; fink start {name}")
+        elif service["last_error"]:
+            when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(service["last_error"]["when"]))
+            notes.append(f"  {name}: last error, {when}: {service['last_error']['text']}")
         notes += [f"  {name}: rejected {number:,}: {reason}" for reason, number in service["rejected"].items()]
         if service.get("lost"):
             notes.append(f"  {name}: LOST {service['lost']:,}: gone from Kafka before they were read; the log says where")
@@ -36,6 +40,9 @@ def table(state: Mapping[str, Any]) -> str:
             notes.append(f"  {name}: {service['collisions']:,} pairs of alerts have one row key, of which one is kept; the log names them")
         if service.get("backlog"):
             notes.append(f"  {name}: {service['backlog']:,} of the lag are a backlog, which comes in beside the new alerts")
+        behind = max(service.get("lag_by", {}).items(), key=lambda pair: pair[1], default=("", 0))
+        if behind[1]:
+            notes.append(f"  {name}: {len(service['lag_by']):,} partitions; most wait in {behind[0]}: {behind[1]:,}")
         notes += [
             f"  {name}: {stage}: half of the newest batch within {span['p50']:.1f} s, 99 % within {span['p99']:.1f} s"
             for stage, span in service["stages_s"].items()

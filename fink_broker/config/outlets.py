@@ -35,8 +35,8 @@ class Outlet(Section):
         Gather alerts for so long into one message; default: as the kind says, 0 for each on its own.
     starting_offsets : {"latest", "earliest"}
         Where it begins the first time.
-    dry_run : bool
-        Print what would be sent; nothing is sent, counted or remembered.
+    dry_run : bool, optional
+        Print what would be sent; nothing is sent, counted or remembered. By default so where follow-up is asked for.
     options : dict
         What the kind takes besides.
     """
@@ -51,5 +51,15 @@ class Outlet(Section):
     per_minute: Count = 60
     digest_minutes: Annotated[float, Field(ge=0)] | None = None
     starting_offsets: Literal["latest", "earliest"] = "latest"
-    dry_run: bool = False
+    dry_run: bool | None = None
     options: dict[str, Any] = Field(default={})
+
+    @property
+    def asks_followup(self) -> bool:
+        """Whether observations are asked for."""
+        return "followup" in self.options
+
+    @property
+    def is_dry_run(self) -> bool:
+        """Whether nothing is sent by `notify`."""
+        return self.asks_followup if self.dry_run is None else self.dry_run

@@ -155,6 +155,11 @@ class Settings(Section):
         """Folder of the notices of other observatories."""
         return self.below_checkout(self.notices.folder) if self.notices.folder else self.root / "notices"
 
+    @property
+    def notices_book(self) -> Path:
+        """Since when each notice takes part: with the checkpoint of the query, whose batches it names."""
+        return self.checkpoint("multimessenger") / "notices.json"
+
     def checkpoint(self, service: str) -> Path:
         """Checkpoint folder of a service."""
         return self.root / "checkpoints" / service

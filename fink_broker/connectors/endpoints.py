@@ -18,6 +18,7 @@ _PATIENCE_S = 30.0
 # No server is believed that it is away for longer.
 _LONGEST_S = 3600.0
 _SHOWN = 300
+_LARGEST = 1_000_000
 
 # About this request, and sending it again would not help. All other refusals (login, address, too many) are about the endpoint.
 _REFUSED = {400, 409, 413, 422}
@@ -54,8 +55,8 @@ class _Stay(urllib.request.HTTPRedirectHandler):
 _OPENER = urllib.request.build_opener(_Stay)
 
 
-def post(url: str, body: bytes, headers: Mapping[str, str], method: str) -> None:
-    """Send a request over HTTP.
+def post(url: str, body: bytes | None, headers: Mapping[str, str], method: str) -> bytes:
+    """Send a request over HTTP; the beginning of the answer.
 
     Raises
     ------
@@ -64,8 +65,9 @@ def post(url: str, body: bytes, headers: Mapping[str, str], method: str) -> None
     """
     try:
         request = urllib.request.Request(url, body, dict(headers), method=method)
-        with _OPENER.open(request, timeout=_PATIENCE_S):
-            return
+        with _OPENER.open(request, timeout=_PATIENCE_S) as response:
+            answer: bytes = response.read(_LARGEST)
+            return answer
     except urllib.error.HTTPError as error:
         with error:
             text = " ".join(error.read(4 * _SHOWN).decode("utf-8", "replace").split())[:_SHOWN]

@@ -16,7 +16,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property, reduce
+from functools import cached_property, lru_cache, reduce
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
@@ -206,8 +206,9 @@ def snapshot(folder: Path) -> tuple[int, list[File]]:
             return batch, files
 
 
+@lru_cache(maxsize=100_000)
 def local_path(uri: str) -> Path:
-    """Path of a file from its URI in one of Spark's logs."""
+    """Path of a file from its URI in one of Spark's logs. Each is in many logs, and a path works out its hash once."""
     return Path(unquote(urlparse(uri).path))
 
 

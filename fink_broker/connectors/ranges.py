@@ -60,15 +60,21 @@ def batch(spark: SparkSession, connection: Connection, ranges: Sequence[Range]) 
     return columns(spark.read.format("kafka").options(**connection.spark, **FETCH, **GO_ON, **options).load())
 
 
-def waiting(connection: Connection, topics: str, reached: Offsets, patience_s: float = ANSWER_S) -> int:
-    """Messages in the topics that match, from the given offsets on, or from the beginning of a partition that is not among them."""
+def waiting(connection: Connection, topics: str, reached: Offsets, patience_s: float = ANSWER_S) -> dict[str, int]:
+    """Messages in the topics that match, from the given offsets on, or from the beginning of a partition that is not among them.
+
+    Returns
+    -------
+    dict
+        ``topic/partition`` to number.
+    """
     with quiet_consumer(connection) as consumer:
-        count = 0
+        found = {}
         for name, topic in consumer.list_topics(timeout=patience_s).topics.items():
             for partition in topic.partitions if re.fullmatch(topics, name) else ():
                 low, high = consumer.get_watermark_offsets(TopicPartition(name, partition), timeout=patience_s)
-                count += max(0, high - max(low, reached.get(name, {}).get(str(partition), low)))
-        return count
+                found[f"{name}/{partition}"] = max(0, high - max(low, reached.get(name, {}).get(str(partition), low)))
+        return found
 
 
 def next_messages(connection: Connection, places: Sequence[Range]) -> list[tuple[int, int]]:

@@ -9,6 +9,7 @@ import time
 from fink_broker.config import CHECKOUT, Settings
 from fink_broker.errors import ServerUnavailable
 from fink_broker.infra import ports, processes
+from fink_broker.infra.detach import detach
 from fink_broker.infra.processes import Running
 
 NAME = "dashboard"
@@ -34,7 +35,7 @@ def _start(settings: Settings) -> Running:
     command = [sys.executable, "-P", "-m", "fink_broker.web.serve", str(port)]
     # With our passwords: it asks Kafka how far behind the services are. It reads the configuration by itself, but not what `-s` says.
     environment = os.environ | {"PYTHONPATH": str(CHECKOUT), "FINK_SURVEY": settings.survey}
-    pid = processes.detach(command, settings.log(NAME), environment)
+    pid = detach(command, settings.log(NAME), environment)
     running = processes.register(settings, NAME, f"{settings.dashboard.host}:{port}", pid)
     _wait(settings, running, port)
     return running

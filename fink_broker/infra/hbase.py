@@ -16,6 +16,7 @@ from thriftpy2.thrift import TException
 from fink_broker.config import Settings
 from fink_broker.errors import ConfigError, ServerUnavailable
 from fink_broker.infra import java, ports, processes
+from fink_broker.infra.detach import detach
 from fink_broker.infra.processes import Running
 
 NAME = "hbase"
@@ -83,10 +84,10 @@ def _start(settings: Settings, master: Running | None) -> Running:
         # ZooKeeper holds nothing that HBase cannot tell anew, but the locks of a killed server for as long as its session.
         shutil.rmtree(folder(settings) / "zookeeper", ignore_errors=True)
         _configure(settings, ports.free())
-        pid = processes.detach(_command(settings, NAME, settings.hbase.heap, _MASTER), settings.log(NAME))
+        pid = detach(_command(settings, NAME, settings.hbase.heap, _MASTER), settings.log(NAME))
         master = processes.register(settings, NAME, where, pid)
     arguments = [_THRIFT_CLASS, "--bind", ports.HOST, "--port", str(port), "--infoport", "-1", "start"]
-    pid = processes.detach(_command(settings, THRIFT, _THRIFT_HEAP, arguments), settings.log(THRIFT))
+    pid = detach(_command(settings, THRIFT, _THRIFT_HEAP, arguments), settings.log(THRIFT))
     thrift = processes.register(settings, THRIFT, where, pid, part_of=NAME)
     _wait(settings, [master, thrift], port)
     return master

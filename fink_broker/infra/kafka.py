@@ -19,6 +19,7 @@ from fink_broker.connectors import security
 from fink_broker.connectors.security import Connection
 from fink_broker.errors import ConfigError, FinkError, ServerUnavailable
 from fink_broker.infra import java, kafka_security, ports, processes
+from fink_broker.infra.detach import detach
 from fink_broker.infra.processes import Running
 
 NAME = "kafka"
@@ -97,7 +98,7 @@ def _start(settings: Settings) -> Running:
         kafka_security.prepare(settings)
     configuration = _configure(settings, listeners)
     _format(settings, configuration)
-    pid = processes.detach(_command(settings, "kafka.Kafka", str(configuration)), settings.log(NAME))
+    pid = detach(_command(settings, "kafka.Kafka", str(configuration)), settings.log(NAME))
     address = ",".join(f"{name}://{where}" for name, where in listeners.items()).removeprefix(f"{PLAIN}://")
     running = processes.register(settings, NAME, address, pid)
     _bring_up(settings, running, listeners)

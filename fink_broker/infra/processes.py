@@ -6,16 +6,16 @@ import contextlib
 import fcntl
 import json
 import os
-import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import psutil
 
-from fink_broker.config import Settings, without_secrets
+from fink_broker.config import Settings
 from fink_broker.errors import FinkError
+from fink_broker.files import write_whole
 from fink_broker.infra import failures, trees
 from fink_broker.infra.trees import Usage, tree_usage
 
@@ -23,9 +23,9 @@ __all__ = [
     "Running",
     "Usage",
     "all_running",
-    "detach",
     "find",
     "is_alive",
+    "note",
     "once",
     "register",
     "start_lock",
@@ -37,6 +37,8 @@ __all__ = [
 # The kernel derives creation times from the boot time, which may be corrected a little while the machine runs.
 _SAME_TIME_S = 1.0
 _POLL_S = 0.05
+
+STARTING, RUNNING = "is starting", "runs"
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,8 @@ class Running:
         When it was registered, seconds since the epoch.
     part_of : str or None
         The server that this helper process belongs to: it is stopped with it, and before it.
+    doing : str
+        ``STARTING``, what it waits for, or ``RUNNING``.
     """
 
     name: str
@@ -68,6 +72,7 @@ class Running:
     argv: list[str]
     started: float
     part_of: str | None = None
+    doing: str = STARTING
 
 
 def register(settings: Settings, name: str, address: str | None = None, pid: int | None = None, part_of: str | None = None) -> Running:
@@ -101,6 +106,14 @@ def register(settings: Settings, name: str, address: str | None = None, pid: int
         draft.unlink(missing_ok=True)
     failures.clear(settings, name)
     return running
+
+
+def note(settings: Settings, names: Sequence[str], doing: str) -> None:
+    """Note what this process is doing under some names, see `Running`."""
+    for name in names:
+        running = find(settings, name)
+        if running is not None and running.pid == os.getpid() and running.doing != doing:
+            write_whole(_pid_file(settings, name), json.dumps(asdict(replace(running, doing=doing)), indent=1))
 
 
 def unregister(settings: Settings, name: str) -> None:
@@ -180,39 +193,6 @@ def _end(settings: Settings, running: Running, names: list[str], timeout: float,
         failures.clear(settings, one)
     say(f"{title} did not end within {timeout:g} s: killed" if killed else f"{title} stopped")
     return True
-
-
-def detach(argv: list[str], log_path: Path, env: Mapping[str, str] | None = None) -> int:
-    """Start a program in a session of its own, without input, its output appended to a log.
-
-    Parameters
-    ----------
-    env : mapping, optional
-        Its environment; by default this one without our passwords, which no server needs.
-
-    Returns
-    -------
-    int
-        Process id.
-
-    Raises
-    ------
-    FinkError
-        The program is not there.
-    """
-    log_path.parent.mkdir(parents=True, exist_ok=True)
-    actions = [
-        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-        (os.POSIX_SPAWN_OPEN, 1, str(log_path), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644),
-        (os.POSIX_SPAWN_DUP2, 1, 2),
-    ]
-    # A shell starts background jobs with SIGINT ignored, and Python ignores SIGPIPE: neither is for the program.
-    defaults = [signal.SIGINT, signal.SIGQUIT, signal.SIGPIPE, signal.SIGHUP, signal.SIGTERM]
-    try:
-        environment = without_secrets(os.environ) if env is None else env
-        return os.posix_spawnp(argv[0], argv, environment, file_actions=actions, setsid=True, setsigdef=defaults)
-    except OSError as error:
-        raise FinkError(f"cannot start {argv[0]}: {error.strerror}") from error
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ from pathlib import Path
 from fink_broker.config import Settings
 from fink_broker.errors import ServerUnavailable
 from fink_broker.infra import archives, java, ports, processes
+from fink_broker.infra.detach import detach
 from fink_broker.infra.processes import Running
 
 NAME = "registry"
@@ -70,7 +71,7 @@ def _start(settings: Settings) -> Running:
     options = [f"-D{key}={value}" for key, value in _properties(settings, port).items()]
     main = ["-jar", str(program)]
     command = java.command(settings, NAME, class_path=[], heap=settings.registry.heap, options=options, main=main)
-    running = processes.register(settings, NAME, f"{ports.HOST}:{port}", processes.detach(command, settings.log(NAME)))
+    running = processes.register(settings, NAME, f"{ports.HOST}:{port}", detach(command, settings.log(NAME)))
     _wait(settings, running, port)
     return running
 

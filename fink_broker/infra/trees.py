@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import psutil
 
@@ -16,10 +17,21 @@ _NEW_S = 0.2
 
 @dataclass(frozen=True)
 class Usage:
-    """What a process tree has used: CPU seconds, and resident bytes now."""
+    """What a process tree has used.
+
+    Parameters
+    ----------
+    cpu_s : float
+        CPU seconds.
+    rss : int
+        Resident bytes now.
+    parts : dict
+        The same by part: ``driver`` (the root), ``jvm`` (Java below it), ``workers`` (all others).
+    """
 
     cpu_s: float
     rss: int
+    parts: dict[str, int] = field(default_factory=dict)
 
 
 def tree_usage(pid: int) -> Usage:
@@ -32,7 +44,7 @@ def tree_usage(pid: int) -> Usage:
     psutil.NoSuchProcess
         There is no such process.
     """
-    cpu_s, rss = 0.0, 0
+    cpu_s, parts = 0.0, Counter[str]()
     root = psutil.Process(pid)
     # By the clock that psutil reckons by: its time of boot is rounded to seconds.
     now = psutil.boot_time() + time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.time()
@@ -40,8 +52,9 @@ def tree_usage(pid: int) -> Usage:
         with contextlib.suppress(psutil.NoSuchProcess):
             cpu_s += sum(process.cpu_times()[:4])  # user, system, and both of the children that have ended
             if process == root or now - process.create_time() > _NEW_S:
-                rss += process.memory_info().rss
-    return Usage(cpu_s, rss)
+                part = "driver" if process == root else "jvm" if process.name() == "java" else "workers"
+                parts[part] += process.memory_info().rss
+    return Usage(cpu_s, parts.total(), dict(parts))
 
 
 def members(process: psutil.Process) -> list[psutil.Process]:

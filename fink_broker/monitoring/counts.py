@@ -8,27 +8,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from fink_broker.config import Settings
-from fink_broker.connectors import backlog, ledger, parquet
-from fink_broker.connectors.parquet import File
+from fink_broker.connectors import ledger
 from fink_broker.connectors.sparklog import newest
-from fink_broker.errors import ConfigError
-from fink_broker.monitoring import gaps, reach, rules
-from fink_broker.monitoring.gaps import Gap
-from fink_broker.surveys import Survey, with_cuts
-
-_NOT_YET = 2**62  # where in a log a file is that has not been read
-_NO_IDS = np.empty(0, np.int64)
-# Where a message came from.
-PLACE = ("topic", "partition", "offset")
+from fink_broker.monitoring import gaps, reach
+from fink_broker.monitoring.shelf import Shelf, numbers, passing
 
 
 @dataclass(frozen=True)
@@ -73,119 +60,8 @@ class Counts:
         return self.taken == self.given + sum(self.dropped.values()) + self.lost
 
 
-class Books:
-    """What lies in raw and science at one moment, and what each service has taken of it. A file is opened once, whoever counts it.
-
-    Parameters
-    ----------
-    settings : Settings
-        Folders and checkpoints.
-    survey : Survey
-        Ids and cuts.
-    night : str, optional
-        Count the alerts of this night (``YYYYMMDD``) only.
-    """
-
-    def __init__(self, settings: Settings, survey: Survey, night: str | None = None) -> None:
-        self.settings, self.survey, self.night = settings, with_cuts(survey, settings.raw2science.cuts), night
-        self._place = PLACE if night else ()
-        self._rules = rules.load(settings) or [rules.Rule(self.survey.cuts)]
-        # Science first: all that it was made from lies in raw by then.
-        self._science_batch, self.science_files = parquet.snapshot(settings.science)
-        # Two folders of raw: that of a backlog, whose batches are numbered on their own, and the live query's.
-        batch, self.beside = parquet.snapshot(settings.raw_backlog)
-        self._raw_batch, live = parquet.snapshot(settings.raw)
-        self._sources = (live, self.beside)
-        self._beside = frozenset(self.beside)
-        self.raw_files = [*self.beside, *live]
-        # Left to the backlog's query and not in its folder yet; how far the live query has come that left it.
-        self.to_come = reach.left(settings, batch)
-        self._taken_batch = backlog.taken(settings.backlog, self._raw_batch)
-
-    def of_night(self, files: Iterable[File]) -> list[File]:
-        """Those of the night that is counted."""
-        return [file for file in files if self.night in (None, file.partition["night"])]
-
-    def _raw(self, status: str) -> list[File]:
-        return [file for file in self.of_night(self.raw_files) if file.partition["status"] == status]
-
-    @cached_property
-    def sound(self) -> dict[File, pa.Table]:
-        """By file, the sound alerts of raw: `record`, `id`, the first `cut` not met; and `PLACE` if a night is counted."""
-        files, kept = self._raw("ok"), ["record", *self._place]
-        cuts = [name for survey in self._surveys for cut in survey.quality.values() for name in cut.columns]
-        tables = zip(files, parquet.read(files, [*kept, self.survey.alert_id, *cuts]), strict=True)
-        return {file: self._with_id(table, kept).append_column("cut", _first_cut(table, self._by(file))) for file, table in tables}
-
-    @cached_property
-    def _surveys(self) -> list[Survey]:
-        """The survey with the cuts that were in force, one after the other; see `rules`."""
-        return [with_cuts(self.survey, rule.cuts) for rule in self._rules]
-
-    def _by(self, file: File) -> Survey:
-        """With the cuts that raw2science has read a file with."""
-        if len(self._rules) == 1:
-            return self._surveys[0]
-        source = int(file in self._beside)
-        rule = rules.in_force(self._rules, self._entered[source].get(file.path, _NOT_YET), source)
-        return self._surveys[self._rules.index(rule)]
-
-    @cached_property
-    def rejected(self) -> dict[File, pa.Table]:
-        """By file, what was rejected: `record`, `reason`; and `PLACE` if a night is counted."""
-        files = self._raw("rejected")
-        return dict(zip(files, parquet.read(files, ["record", "reason", *self._place]), strict=True))
-
-    @cached_property
-    def science(self) -> dict[File, pa.Table]:
-        """By file, the science alerts: `science_errors`, `science_cost`; and `id` if a night is counted."""
-        files, kept = self.of_night(self.science_files), ["science_errors", "science_cost"]
-        tables = parquet.read(files, [*kept, *([self.survey.alert_id] if self.night else [])])
-        return {file: self._with_id(table, kept) if self.night else table for file, table in zip(files, tables, strict=True)}
-
-    def _with_id(self, table: pa.Table, kept: list[str]) -> pa.Table:
-        try:
-            identity = parquet.column(table, self.survey.alert_id)
-        except KeyError:
-            raise ConfigError(f"{self.settings.root} holds alerts of another survey than {self.survey.name}: set survey") from None
-        return table.select([name for name in kept if name in table.column_names]).append_column("id", identity)
-
-    @cached_property
-    def read(self) -> list[File]:
-        """Files of sound raw alerts that raw2science has read."""
-        sources, checkpoint = range(len(self._sources)), self.settings.checkpoint("raw2science")
-        return [file for source in sources for file in reach.taken(list(self.sound), checkpoint, self._science_batch, source)]
-
-    @cached_property
-    def elsewhere(self) -> np.ndarray:
-        """Ids that should be in science of the night that is counted, and are in that of another, with which they came first."""
-        absent = np.setdiff1d(passing(self.sound[file] for file in self.read), ids(self.science.values())) if self.night else _NO_IDS
-        if not len(absent):
-            return absent
-        name, files = self.survey.alert_id, [file for file in self.science_files if file.partition["night"] != self.night]
-        others = [parquet.column(table, name).to_numpy() for table in parquet.read(files, [name])]
-        return np.intersect1d(absent, np.concatenate([_NO_IDS, *others]))
-
-    def read_in(self, batch: int) -> list[File]:
-        """Those that it read in one of its batches, of any night; none if Spark has cleared away what it knew of that batch."""
-        checkpoint, found = self.settings.checkpoint("raw2science"), list[File]()
-        for source, (files, entered) in enumerate(zip(self._sources, self._entered, strict=True)):
-            try:
-                start, end = (reach.position(checkpoint, number, source) for number in (batch - 1, batch))
-            except FileNotFoundError:
-                return []
-            found += [file for file in files if file.partition["status"] == "ok" and start < entered.get(file.path, -1) <= end]
-        return found
-
-    @cached_property
-    def _entered(self) -> list[dict[Path, int]]:
-        """Where in the logs of what raw2science reads each file is."""
-        return [reach.positions(self.settings.checkpoint("raw2science"), source) for source in range(len(self._sources))]
-
-    @cached_property
-    def gaps(self) -> list[Gap]:
-        """What is known of offsets that gave no message."""
-        return gaps.noted(self.settings)
+class Books(Shelf):
+    """The counts of each service, of what lies on the shelf and of what has left it."""
 
     def of(self, service: str) -> Counts:
         """Counts of any streaming service by its name: what lies there, and what has left the logs."""
@@ -264,22 +140,4 @@ class Books:
 
 def _further(tables: Iterable[pa.Table]) -> int:
     """Alerts that came in one message with others, beside the first."""
-    return sum(int(np.count_nonzero(table["record"].to_numpy())) for table in tables)
-
-
-def passing(tables: Iterable[pa.Table]) -> np.ndarray:
-    """Ids of the alerts that pass the cuts, repeats too."""
-    return ids(table.select(["id"]).filter(pc.is_null(table["cut"])) for table in tables)
-
-
-def ids(tables: Iterable[pa.Table]) -> np.ndarray:
-    """Ids of alerts, repeats too."""
-    return np.concatenate([_NO_IDS, *(table["id"].to_numpy() for table in tables)])
-
-
-def _first_cut(table: pa.Table, survey: Survey) -> Any:
-    """Of each alert the name of the first quality cut that it does not meet; null if it meets all."""
-    found: Any = pa.nulls(table.num_rows, pa.string())
-    for name, cut in reversed(list(survey.quality.items())):
-        found = pc.if_else(cut.holds(table), found, pa.scalar(name))
-    return found
+    return int(np.count_nonzero(numbers((table["record"] for table in tables), pa.int32())))

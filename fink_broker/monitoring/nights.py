@@ -17,7 +17,8 @@ import pyarrow.compute as pc
 
 from fink_broker.connectors import parquet
 from fink_broker.connectors.ranges import Range
-from fink_broker.monitoring.counts import PLACE, Books, ids, passing
+from fink_broker.monitoring.counts import Books
+from fink_broker.monitoring.shelf import PLACE, ids, passing
 
 _PLACE: list[pa.Field[Any]] = [pa.field("topic", pa.string()), pa.field("partition", pa.int32()), pa.field("offset", pa.int64())]
 _ROWS = pa.schema([*_PLACE, pa.field("record", pa.int32())])

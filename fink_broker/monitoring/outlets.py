@@ -22,7 +22,7 @@ def delivered(settings: Settings, survey: Survey) -> dict[str, dict[str, Any]]:
     """By outlet, but not of dry runs: its `outlets.notes.Notes`, and `waiting`: alerts to come; None if that is not known."""
     found = {}
     # Their secrets are not asked for: whoever looks need not have them.
-    for outlet in (one for one in settings.outlets if not one.dry_run):
+    for outlet in (one for one in settings.outlets if not one.is_dry_run):
         tally = notes.load(notes.path(settings.outlet_notes, outlet.name))
         counts = {name: value for name, value in asdict(tally).items() if name != "offsets"}
         found[outlet.name] = {**counts, "waiting": _waiting(settings, topics(outlet, survey), tally.offsets) if tally.offsets else None}
@@ -31,7 +31,7 @@ def delivered(settings: Settings, survey: Survey) -> dict[str, dict[str, Any]]:
 
 def _waiting(settings: Settings, pattern: str, offsets: dict[str, dict[str, int]]) -> int | None:
     try:
-        return waiting(connection(settings, settings.kafka.output), pattern, offsets, kafka.SOON_S)
+        return sum(waiting(connection(settings, settings.kafka.output), pattern, offsets, kafka.SOON_S).values())
     except (ServerUnavailable, KafkaException):
         return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -42,6 +43,34 @@ def position(checkpoint: Path, batch: int, source: int = 0) -> int:
 def positions(checkpoint: Path, source: int = 0) -> dict[Path, int]:
     """Where in that log each file is."""
     return {parquet.local_path(entry["path"]): number for number, entry in entries(checkpoint / "sources" / str(source))}
+
+
+class Order:
+    """The files of a folder in the order in which a query on it has read them, and reads them.
+
+    Parameters
+    ----------
+    files : sequence of File
+        Files.
+    checkpoint : Path
+        Of the query.
+    source : int
+        Which of its sources the folder is.
+    """
+
+    def __init__(self, files: Sequence[File], checkpoint: Path, source: int = 0) -> None:
+        self._checkpoint, self._source = checkpoint, source
+        self.places = positions(checkpoint, source)
+        known = sorted((self.places[file.path], number) for number, file in enumerate(files) if file.path in self.places)
+        self._sorted, self._files = [place for place, _ in known], [files[number] for _, number in known]
+
+    def of(self, batch: int) -> list[File] | None:
+        """Those that it has read in one batch; None if Spark has cleared away what it knew of that batch."""
+        try:
+            start, end = (position(self._checkpoint, number, self._source) for number in (batch - 1, batch))
+        except FileNotFoundError:
+            return None
+        return self._files[bisect_right(self._sorted, start) : bisect_right(self._sorted, end)]
 
 
 def left(settings: Settings, batch: int) -> list[Range]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pkgutil
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr, ValidationError
@@ -22,6 +23,9 @@ from fink_broker.outlets.request import Mail, Request
 from fink_broker.plugins import load_module
 from fink_broker.surveys import Survey
 from fink_broker.surveys.facts import Facts
+
+# One after the other.
+Messages = Sequence[Request | Mail] | Generator[Request | Mail, Any, None]
 
 _SECRET = "{secret}"
 _HTTP, _SMTP = ("http", "https"), ("smtp", "smtps")
@@ -40,7 +44,8 @@ class Way:
     facts : Facts
         What is told of an alert of the survey.
     single, summary : callable, optional
-        What the adapter gives for one alert (a list of requests), and for many (one message).
+        What the adapter gives for one alert (requests one after the other; a generator is sent what each is answered), and for many
+        (one message).
     digest_s : float
         How long alerts are gathered for one message; 0 for each on its own.
     secret : SecretStr
@@ -52,7 +57,7 @@ class Way:
     outlet: Outlet
     topics: str
     facts: Facts
-    single: Callable[[Alert], Sequence[Request | Mail]] | None
+    single: Callable[[Alert], Messages] | None
     summary: Callable[[Sequence[Alert]], Request | Mail] | None
     digest_s: float
     secret: SecretStr = field(repr=False)
@@ -180,7 +185,7 @@ def _check_url(outlet: Outlet, secret: SecretStr, schemes: Sequence[str], where:
 
 
 def topics(outlet: Outlet, survey: Survey) -> str:
-    """Regular expression of the topics that an outlet reads.
+    """Regular expression of the topics that an outlet reads; empty for one that is there to ask for follow-up by hand.
 
     Raises
     ------
@@ -195,6 +200,6 @@ def topics(outlet: Outlet, survey: Survey) -> str:
         except re.error as error:
             raise ConfigError(f"{where}: topics is no regular expression: {error}") from error
         patterns.append(f"(?:{outlet.topics})")
-    if not patterns:
+    if not patterns and not outlet.asks_followup:
         raise ConfigError(f"{where}: give filters, or topics")
     return "|".join(patterns)

@@ -14,22 +14,22 @@ class Request:
     Parameters
     ----------
     body : object
-        What JSON can say.
+        What JSON can say; None for nothing.
     path : str
         Behind the outlet's URL; empty for that itself.
     method : str
-        ``POST``, ``PUT``.
+        ``POST``, ``PUT``, ``GET``.
     known : str
         Regular expression: found in an answer 4xx, it says that the server has this already, from an earlier delivery.
     """
 
-    body: Any
+    body: Any = None
     path: str = ""
     method: str = "POST"
     known: str = ""
 
     def __str__(self) -> str:
-        return f"{self.method} {self.path or '/'} {json.dumps(self.body)}"
+        return f"{self.method} {self.path or '/'}" + ("" if self.body is None else f" {json.dumps(self.body)}")
 
 
 @dataclass(frozen=True)

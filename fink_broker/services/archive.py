@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
-from pathlib import Path
-from typing import NamedTuple
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -21,6 +18,7 @@ from fink_broker.connectors.hbase import SCHEMA_PREFIX, Client, Place, Row
 from fink_broker.errors import ServerUnavailable
 from fink_broker.filters import registry
 from fink_broker.infra import hbase
+from fink_broker.monitoring import archived
 from fink_broker.science.registry import active
 from fink_broker.services import past, raw2science, tables
 from fink_broker.services.context import Context, trigger
@@ -33,24 +31,6 @@ NAME = "archive"
 log = logging.getLogger(__name__)
 
 
-class Written(NamedTuple):
-    """What was written.
-
-    Parameters
-    ----------
-    alerts : int
-        Alerts that came.
-    rows : dict
-        Rows put, by table.
-    collisions : list of str
-        Pairs of alerts with one row key.
-    """
-
-    alerts: int
-    rows: dict[str, int]
-    collisions: list[str]
-
-
 def start(context: Context) -> StreamingQuery:
     """Make the tables that are not there and start the query."""
     settings = context.settings
@@ -59,7 +39,7 @@ def start(context: Context) -> StreamingQuery:
     alerts, write = build(science, context, place(settings))
 
     def batch(alerts: DataFrame, number: int) -> None:
-        keep_counts(settings, number, write(alerts, number))
+        archived.keep(settings, number, write(alerts, number))
 
     # What a batch that ran before a crash has put is put again, the same under the same version: nothing is lost or there twice.
     sink = alerts.writeStream.foreachBatch(batch).option("checkpointLocation", str(settings.checkpoint(NAME)))
@@ -93,7 +73,7 @@ def place(settings: Settings) -> Place:
 
 def build(
     alerts: DataFrame, context: Context, target: Place, only: Collection[str] | None = None
-) -> tuple[DataFrame, Callable[[DataFrame, int], Written]]:
+) -> tuple[DataFrame, Callable[[DataFrame, int], archived.Written]]:
     """What to stream and what to do with each batch of it.
 
     Parameters
@@ -128,7 +108,7 @@ def build(
     partitions = context.settings.spark.shuffle_partitions
     known: set[str] = set()
 
-    def batch(alerts: DataFrame, number: int) -> Written:
+    def batch(alerts: DataFrame, number: int) -> archived.Written:
         # Alerts of one place together: those of one object, and those that are taken for one asteroid and so have one key.
         done = alerts.repartition(partitions, "pixel").mapInArrow(write, OUTCOME).collect()
         found: dict[str, Counter[str]] = {what: Counter() for what in ("alerts", "rows", "version", "collision")}
@@ -137,7 +117,7 @@ def build(
         for version in sorted(set(found["version"]) - known):
             _write_schema_rows(target, version, types)
             known.add(version)
-        written = Written(found["alerts"][""], {name: found["rows"][name] for name in types}, sorted(found["collision"]))
+        written = archived.Written(found["alerts"][""], {name: found["rows"][name] for name in types}, sorted(found["collision"]))
         log.info("batch %d: %d alerts, rows %s", number, written.alerts, written.rows)
         for collision in written.collisions:
             log.warning("two alerts with one row key, of which one is kept: %s", collision)
@@ -146,7 +126,7 @@ def build(
     return prepared, batch
 
 
-def rebuild(context: Context, night: str, only: Collection[str] | None = None) -> Written:
+def rebuild(context: Context, night: str, only: Collection[str] | None = None) -> archived.Written:
     """Write the alerts of one night once more, as they lie in the Parquet archive and, not merged yet, in science.
 
     What the stream has put is put again, under the same versions; a track that has been found since changes the alert's class, and so the
@@ -207,30 +187,3 @@ def _write_schema_rows(target: Place, version: str, types: Mapping[str, Mapping[
             cells = {column.encode(): kind.encode() for column, kind in columns.items()}
             if client.row(table, key) != cells:
                 client.write(table, [Row(key, time.time_ns() // 1_000_000, cells)])
-
-
-def counts_file(settings: Settings) -> Path:
-    """Where the rows of each batch are counted: a line of JSON a batch, the last one of a number is right."""
-    return settings.root / "data" / "metrics" / "archive.jsonl"
-
-
-def keep_counts(settings: Settings, batch: int, written: Written) -> None:
-    """Note what a batch wrote."""
-    path = counts_file(settings)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps({"batch": batch, "in": written.alerts, "rows": written.rows, "collisions": written.collisions}) + "\n")
-
-
-def counts(settings: Settings) -> Written:
-    """What was archived in all; a batch that ran twice counts once, and so does a collision, whichever run has met it."""
-    path = counts_file(settings)
-    batches, collisions = {}, set()
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
-        entry = json.loads(line)
-        batches[entry["batch"]] = entry
-        collisions.update(entry.get("collisions", []))
-    total = Counter[str]()
-    for entry in batches.values():
-        total.update(entry["rows"])
-    return Written(sum(entry["in"] for entry in batches.values()), dict(total), sorted(collisions))

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator
+from typing import Any
 
 from fink_broker.connectors.endpoints import Away, Refused
 from fink_broker.errors import FinkError
 from fink_broker.outlets import Alert, Mail, Request
 from fink_broker.outlets.notes import Notes
-from fink_broker.outlets.registry import Way
+from fink_broker.outlets.registry import Messages, Way
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +34,7 @@ class Courier:
     way : Way
         The outlet.
     send : callable
-        Sends one message; raises Refused or Away.
+        Sends one message and gives what is answered; raises Refused or Away.
     notes : Notes
         Counts.
     wait : callable
@@ -48,7 +50,7 @@ class Courier:
     def __init__(
         self,
         way: Way,
-        send: Callable[[Request | Mail], None],
+        send: Callable[[Request | Mail], Any],
         notes: Notes,
         wait: Callable[[float], bool],
         *,
@@ -117,11 +119,18 @@ class Courier:
         if self._wait(max(seconds, 0.0)):
             raise Ending
 
-    def _deliver(self, requests: Callable[[], Sequence[Request | Mail]], count: int, what: str) -> bool:
+    def _deliver(self, requests: Callable[[], Messages], count: int, what: str) -> bool:
         """Send the requests of one delivery; whether all were taken."""
         try:
-            for request in requests():
-                self._insist(request)
+            steps = requests()
+            if isinstance(steps, Generator):
+                with contextlib.suppress(StopIteration):
+                    request = next(steps)
+                    while True:
+                        request = steps.send(self._insist(request))
+            else:
+                for request in steps:
+                    self._insist(request)
         except (Ending, FinkError):
             raise
         except Refused as error:
@@ -139,12 +148,12 @@ class Courier:
         self._notes.refusal = self._way.masked(reason)[:300]
         log.warning("outlet %s: %s: %s", self._way.name, what, self._notes.refusal)
 
-    def _insist(self, request: Request | Mail) -> None:
+    def _insist(self, request: Request | Mail) -> Any:
         """Send until it is taken, waiting as long as the endpoint says, else ever longer."""
         pause, begun = _PAUSES_S[0], self._clock()
         while True:
             try:
-                self._send(request)
+                answer = self._send(request)
                 break
             except Away as away:
                 self._notes.retries += 1
@@ -154,6 +163,7 @@ class Courier:
                 self._rest(pause if away.after is None else away.after)
                 pause = min(2 * pause, _PAUSES_S[1])
         self._tell("")
+        return answer
 
     def _tell(self, error: str) -> None:
         """Say once that the endpoint has gone away, or come back."""

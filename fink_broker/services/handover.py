@@ -57,7 +57,7 @@ def _wanted(context: Context) -> bool:
     if batch < 0 and settings.kafka.input.starting_offsets == "latest":
         return False
     there = waiting(telescope.connection(context), telescope.topics(context), _reached(settings, batch))
-    return there > settings.stream2raw.max_alerts_per_trigger
+    return sum(there.values()) > settings.stream2raw.max_alerts_per_trigger
 
 
 def _reached(settings: Settings, batch: int) -> Offsets:

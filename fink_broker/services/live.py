@@ -6,23 +6,19 @@ import json
 import logging
 from collections.abc import Callable
 from dataclasses import asdict, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from confluent_kafka import KafkaException
 from pyspark.sql import DataFrame
 
-from fink_broker.config import Settings
 from fink_broker.errors import ConfigError, ServerUnavailable
-from fink_broker.files import write_whole
 from fink_broker.filters import Filter, registry
+from fink_broker.monitoring import filters as notes
 from fink_broker.services.context import Context
 from fink_broker.surveys import Survey
 from fink_broker.transforms.filters import with_topics
 from fink_broker.worker.tally import Adding, Tally
-
-_OFF, _COSTS = "off", "filters.json"
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +43,7 @@ class Live:
         self._settings, self._survey = context.settings, context.survey
         self.alerts = alerts
         self.tally = context.spark.sparkContext.accumulator({}, Adding())
-        self._since = _now()
+        self._since = notes.now()
         self._written = ""
         self._gathered = registry.Gathered()
         self._seen: Any = None
@@ -70,7 +66,7 @@ class Live:
             Whether other filters are in use now.
         """
         sources = registry.sources(self._settings, self._survey)
-        off = switched_off(self._settings)
+        off = notes.switched_off(self._settings)
         seen = ({file: _state(file) for source in sources for file in source.files}, set(off))
         if seen == self._seen:
             return False
@@ -103,12 +99,12 @@ class Live:
             if spent.in_turn >= self._settings.distribution.failures:
                 reason = f"no answer for {spent.in_turn} batches in turn: {spent.reason}"
                 log.error("the filter '%s' is switched off: %s; on again: fink filter enable %s", name, reason, name)
-                disable(self._settings, name, reason)
+                notes.disable(self._settings, name, reason)
                 tally[name] = replace(spent, in_turn=0)
         counts = {name: {key: value for key, value in asdict(spent).items() if key != "never"} for name, spent in tally.items()}
-        notes = {"since": self._since, "filters": counts, "faults": self._gathered.faults}
-        if (text := json.dumps(notes)) != self._written:
-            write_whole(self._settings.filter_notes / _COSTS, text)
+        found = {"since": self._since, "filters": counts, "faults": self._gathered.faults}
+        if (text := json.dumps(found)) != self._written:
+            notes.keep(self._settings, text)
             self._written = text
 
 
@@ -132,37 +128,6 @@ def runnable(alerts: DataFrame, filters: list[Filter], survey: Survey) -> list[F
     return found
 
 
-def costs(settings: Settings) -> dict[str, Any]:
-    """What the service last wrote of its filters: ``since``, ``filters`` (name to counts), ``faults`` (source to text)."""
-    try:
-        found: dict[str, Any] = json.loads((settings.filter_notes / _COSTS).read_text(encoding="utf-8"))
-        return found
-    except FileNotFoundError:
-        return {"since": None, "filters": {}, "faults": {}}
-
-
-def switched_off(settings: Settings) -> dict[str, dict[str, str]]:
-    """The filters that are off: name to ``since`` and ``reason``."""
-    files = sorted((settings.filter_notes / _OFF).glob("[a-z]*.json"))
-    return {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in files}
-
-
-def disable(settings: Settings, name: str, reason: str) -> None:
-    """Note that a filter is off."""
-    write_whole(_note(settings, name), json.dumps({"since": _now(), "reason": reason}))
-
-
-def enable(settings: Settings, name: str) -> bool:
-    """Take the note away that a filter is off; whether there was one."""
-    there = _note(settings, name).exists()
-    _note(settings, name).unlink(missing_ok=True)
-    return there
-
-
-def _note(settings: Settings, name: str) -> Path:
-    return settings.filter_notes / _OFF / f"{name}.json"
-
-
 def _names(one: Filter) -> set[str]:
     """The names of a filter and of all that it uses."""
     return {one.name}.union(*map(_names, one.uses))
@@ -174,7 +139,3 @@ def _state(file: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return state.st_mtime_ns, state.st_size
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

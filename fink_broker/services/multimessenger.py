@@ -9,7 +9,6 @@ import itertools
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from confluent_kafka import KafkaException
 from py4j.protocol import Py4JJavaError  # type: ignore[import-untyped]
@@ -17,7 +16,6 @@ from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame
 from pyspark.sql.streaming.query import StreamingQuery
 
-from fink_broker.config import Settings
 from fink_broker.connectors import gcn, kafka, parquet
 from fink_broker.connectors.security import Connection
 from fink_broker.connectors.sparklog import newest
@@ -26,7 +24,7 @@ from fink_broker.connectors.users import grant
 from fink_broker.errors import ConfigError, FinkError, ServerUnavailable
 from fink_broker.infra.kafka import connection
 from fink_broker.monitoring import reach
-from fink_broker.notices.book import Book, summary
+from fink_broker.notices.book import Book
 from fink_broker.notices.notice import Notice
 from fink_broker.services import raw2science
 from fink_broker.services.context import Context, trigger
@@ -36,7 +34,6 @@ from fink_broker.transforms.rights import PUBLIC, everybody
 from fink_broker.transforms.serialise import messages
 
 NAME = "multimessenger"
-_BOOK = "notices.json"
 _INBOX = "notices of Kafka"
 
 log = logging.getLogger(__name__)
@@ -63,7 +60,7 @@ def start(context: Context) -> StreamingQuery:
     users = connection(settings, output)
     partitions = kafka.make_topics(users, dict.fromkeys(context.survey.counterparts.topics, output.partitions), of_new(output))
     grant(users, {PUBLIC: list(partitions)})
-    book = Book(checkpoint / _BOOK, settings.notices_folder, newest(checkpoint / "offsets"))
+    book = Book(settings.notices_book, settings.notices_folder, newest(checkpoint / "offsets"))
     outlet = _Outlet(context, users, partitions)
     context.memory[NAME] = (book, outlet)
     _take_in(context)
@@ -89,11 +86,6 @@ def settle(context: Context, _query: StreamingQuery) -> None:
         _catch_up(context)
     if _INBOX in context.memory:
         context.memory.pop(_INBOX).close()
-
-
-def notices(settings: Settings) -> dict[str, Any]:
-    """What has become of the notices, see `notices.book.summary`."""
-    return summary(settings.checkpoint(NAME) / _BOOK)
 
 
 class _Outlet:

@@ -5,35 +5,29 @@ Each outlet is a consumer group and a thread of its own: an endpoint that is awa
 
 from __future__ import annotations
 
-import json
 import logging
-import re
 import threading
 import time
-from base64 import b64encode
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.message import EmailMessage
-from email.utils import formatdate, make_msgid
 from functools import partial
 
 from confluent_kafka import KafkaException, Message
 
 from fink_broker import surveys
 from fink_broker.config import Settings
-from fink_broker.connectors import endpoints
-from fink_broker.connectors.endpoints import Refused
 from fink_broker.connectors.reader import Reader
 from fink_broker.errors import ConfigError, FinkError, ServerUnavailable
 from fink_broker.infra.kafka import connection
-from fink_broker.outlets import Alert, Mail, Request, notes
+from fink_broker.outlets import Alert, notes
 from fink_broker.outlets.alert import alert, decode
 from fink_broker.outlets.notes import Notes
 from fink_broker.outlets.registry import Way, ways
 from fink_broker.services.context import RunOptions
 from fink_broker.services.courier import Courier, Ending
-from fink_broker.services.runner import Stop
+from fink_broker.services.sender import sender
+from fink_broker.services.waiting import Stop
 
 NAME = "notify"
 
@@ -74,7 +68,7 @@ class _Outlet:
         give_up_s = self.settings.wait.seconds if self.once else None
         changed = partial(self._save, tally)
         courier = Courier(self.way, sender(self.way), tally, self.ending.wait, changed=changed, give_up_s=give_up_s)
-        with Reader(kafka, self.way.topics, self.way.group, outlet.starting_offsets, keep=not outlet.dry_run) as reader:
+        with Reader(kafka, self.way.topics, self.way.group, outlet.starting_offsets, keep=not outlet.is_dry_run) as reader:
             while not self.ending.is_set():
                 if courier.full:
                     self.ending.wait(_POLL_S)
@@ -97,7 +91,7 @@ class _Outlet:
             self._save(tally)
 
     def _save(self, tally: Notes) -> None:
-        if not self.way.outlet.dry_run:
+        if not self.way.outlet.is_dry_run:
             tally.save(notes.path(self.settings.outlet_notes, self.way.name))
 
 
@@ -111,7 +105,7 @@ def run(settings: Settings, options: RunOptions, stop: Stop) -> None:
     FinkError
         With `once`: an endpoint or Kafka did not answer as long as ``[wait]`` says.
     """
-    found = ways(settings, surveys.get(settings.survey))
+    found = [way for way in ways(settings, surveys.get(settings.survey)) if way.topics]
     if not found:
         raise ConfigError("there is nobody to notify: [[outlets]] in the configuration, see docs/outlets.md")
     ending = threading.Event()
@@ -160,46 +154,3 @@ def read(message: Message, way: Way) -> Alert:
     published = datetime.fromtimestamp(message.timestamp()[1] / 1000, UTC)
     topic = str(message.topic())
     return alert(decode(key, value), way.facts, topic, identity or f"{topic}/{message.partition()}/{message.offset()}", published)
-
-
-class _Sender:
-    """Sends what an adapter gives to its endpoint."""
-
-    def __init__(self, way: Way) -> None:
-        self._way, self._url = way, way.filled(way.outlet.url)
-        secret, username = way.secret.get_secret_value(), way.outlet.username
-        self._login = (username, secret) if username else None
-        self._headers = {"Content-Type": "application/json", "User-Agent": "fink-broker"}
-        if username:
-            self._headers["Authorization"] = "Basic " + b64encode(f"{username}:{secret}".encode()).decode()
-        elif way.authorization:
-            self._headers["Authorization"] = way.filled(way.authorization)
-
-    def __call__(self, message: Request | Mail) -> None:
-        if isinstance(message, Mail):
-            endpoints.mail(self._url, self._login, _written(message))
-            return
-        # What is no number in JSON is refused here: others would refuse the whole message.
-        body = json.dumps(message.body, allow_nan=False).encode()
-        try:
-            endpoints.post(self._url.rstrip("/") + message.path if message.path else self._url, body, self._headers, message.method)
-        except Refused as error:
-            if not (message.known and re.search(message.known, str(error))):
-                raise
-
-
-def _written(mail: Mail) -> EmailMessage:
-    message = EmailMessage()
-    message["From"], message["To"], message["Subject"] = mail.sender, ", ".join(mail.to), mail.subject
-    message["Date"], message["Message-ID"] = formatdate(), make_msgid(domain="fink-broker")
-    message.set_content(mail.text)
-    return message
-
-
-def sender(way: Way) -> partial[None] | _Sender:
-    """What sends the messages of an outlet; in a dry run it prints them."""
-    return partial(_show, way) if way.outlet.dry_run else _Sender(way)
-
-
-def _show(way: Way, message: Request | Mail) -> None:
-    print(f"outlet {way.name}, dry run, to {way.outlet.url}: {message}", flush=True)

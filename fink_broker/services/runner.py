@@ -1,16 +1,13 @@
-"""The life of an application of services: wait for servers, start the queries, watch them, end them in good order."""
+"""The life of an application of services: start the queries, watch them, end them in good order."""
 
 from __future__ import annotations
 
 import logging
 import re
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
-from types import FrameType
 from typing import Any, NoReturn
 
 from pyspark.errors import StreamingQueryException
@@ -18,15 +15,13 @@ from pyspark.sql.streaming.query import StreamingQuery
 
 from fink_broker import surveys
 from fink_broker.config import Settings
-from fink_broker.connectors import hbase, kafka, parquet
-from fink_broker.errors import FinkError, ServerUnavailable
-from fink_broker.infra import hbase as hbase_server
-from fink_broker.infra import kafka as kafka_server
+from fink_broker.connectors import parquet
+from fink_broker.errors import FinkError
 from fink_broker.infra import processes
-from fink_broker.infra.retry import patiently
 from fink_broker.plugins import load_module
 from fink_broker.services.context import Context, RunOptions
-from fink_broker.services.registry import Need, ServiceEntry
+from fink_broker.services.registry import ServiceEntry
+from fink_broker.services.waiting import Stop, await_servers
 from fink_broker.session import session
 
 log = logging.getLogger(__name__)
@@ -34,50 +29,6 @@ log = logging.getLogger(__name__)
 _POLL_S = 0.2
 _REVIEW_S = 2.0
 _RECOVERIES = 100
-
-
-class _AskedToEnd(BaseException):
-    """The end was asked for while nothing ran yet that would have to be finished; like KeyboardInterrupt it is no error."""
-
-
-class Stop:
-    """Says when to end: on SIGTERM, Ctrl-C, or when time is up."""
-
-    def __init__(self, seconds: float | None = None) -> None:
-        self._event = threading.Event()
-        self._deadline = None if seconds is None else time.monotonic() + seconds
-        self._at_once = False
-
-    def set(self, signal_number: int = 0, _frame: FrameType | None = None) -> None:
-        """Ask to end; can be a signal handler."""
-        self._event.set()
-        if signal_number and self._at_once:
-            raise _AskedToEnd
-
-    @contextmanager
-    def at_once(self) -> Iterator[None]:
-        """Inside, a signal interrupts whatever is being waited for."""
-        self._at_once = True
-        try:
-            yield
-        finally:
-            self._at_once = False
-
-    def wait(self, seconds: float) -> bool:
-        """Wait a while; whether to end."""
-        if self._deadline is not None and time.monotonic() >= self._deadline:
-            return True
-        return self._event.wait(seconds)
-
-    @contextmanager
-    def on_signals(self) -> Iterator[None]:
-        """Take SIGINT and SIGTERM, also from PySpark, whose own handler would cancel the running batch."""
-        before = {number: signal.signal(number, self.set) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
 
 def run(
@@ -124,7 +75,6 @@ def run(
             return
         spark = session(settings, entries[0].name)
         stack.callback(spark.stop)
-        stack.enter_context(stop.on_signals())  # again: PySpark has set its own
         context = Context(spark, settings, survey, options)
         groups = [[entry] for entry in entries] if options.once else [list(entries)]
         for group in groups:
@@ -134,7 +84,7 @@ def run(
                 watched += _begun(entry, context, settings.log(entries[0].name))
             if started is not None and group is groups[-1]:
                 started(context)
-            if not watch(watched, stop):
+            if not watch(watched, stop, lambda: processes.note(settings, [entry.name for entry in entries], processes.RUNNING)):
                 break
 
 
@@ -167,6 +117,11 @@ class _Watched:
             return True
         self._recover(error)
         return False
+
+    @property
+    def alive(self) -> bool:
+        """Whether it has shown that it can work: it has ended well, done a batch, or found that there is nothing to do."""
+        return not self.query.isActive or self.query.lastProgress is not None or self.query.status["message"].startswith("Waiting")
 
     def _look(self) -> None:
         """Now and then, ask the service whether another plan would be better."""
@@ -243,8 +198,17 @@ def _cause(text: str) -> str:
     return (raised[-1] if raised else first).strip()[:200]
 
 
-def watch(watched: Sequence[_Watched], stop: Stop) -> bool:
+def watch(watched: Sequence[_Watched], stop: Stop, alive: Callable[[], None] = lambda: None) -> bool:
     """Watch queries until all have ended by themselves or the end is asked for; then finish what runs.
+
+    Parameters
+    ----------
+    watched : sequence
+        Queries.
+    stop : Stop
+        Says when to end.
+    alive : callable
+        Called once, when each of them has found its sources, and waits or has done a batch.
 
     Returns
     -------
@@ -257,50 +221,13 @@ def watch(watched: Sequence[_Watched], stop: Stop) -> bool:
         One of them died; the others have been finished.
     """
     try:
+        told = False
         while [one for one in watched if not one.ended()]:
+            if not told and all(one.alive for one in watched):
+                told = True
+                alive()
             if stop.wait(_POLL_S):
                 return False
         return True
     finally:
         _finish(watched)
-
-
-def await_servers(entries: Sequence[ServiceEntry], settings: Settings, options: RunOptions, stop: Stop) -> bool:
-    """Wait until the servers answer that services need; False if the end was asked for meanwhile.
-
-    Raises
-    ------
-    ServerUnavailable
-        One did not answer in time.
-    """
-    try:
-        with stop.at_once():
-            for need in dict.fromkeys(need for entry in entries for need in entry.needs):
-                wait_for(need, settings, options)
-    except _AskedToEnd:
-        log.info("asked to end while waiting for a server")
-        return False
-    return True
-
-
-def wait_for(need: Need, settings: Settings, options: RunOptions) -> None:
-    """Wait until a server answers, as long as the configuration says.
-
-    Raises
-    ------
-    ServerUnavailable
-        It did not answer in time.
-    """
-    seconds = settings.wait.seconds
-    if need == "hbase":
-        host, port = patiently(
-            lambda: hbase_server.address(settings), (ServerUnavailable,), seconds, "the embedded HBase (fink start hbase)"
-        )
-        hbase.wait_for(host, port, seconds)
-        return
-    source = settings.kafka.simulated if options.simulator else settings.kafka.input
-    end = {"kafka-input": source, "kafka-output": settings.kafka.output, "kafka-mirror": settings.mirror}[need]
-    connection = patiently(
-        lambda: kafka_server.connection(settings, end), (ServerUnavailable,), seconds, "the embedded Kafka (fink start kafka)"
-    )
-    kafka.wait_for(connection, seconds, "Kafka")

@@ -11,6 +11,7 @@ import ast
 import contextlib
 import math
 import re
+import struct
 from collections.abc import Callable, Iterator
 from functools import cached_property, lru_cache, reduce
 from typing import Any
@@ -106,17 +107,35 @@ class Condition:
         """
         met = _value(self._tree, columns or Columns(table))
         if isinstance(met, pa.Scalar):
-            return pa.array([met.as_py()] * len(table), pa.bool_()).fill_null(False)
-        return pc.fill_null(met, pa.scalar(False))
+            met = pc.if_else(pc.is_null(pa.nulls(len(table))), met, met)
+        return pc.fill_null(met, scalar(False))
+
+
+def scalar(value: str | bool | float | None) -> Any:
+    """A value in Arrow; None is a number that is missing."""
+    return one(value)[0]
+
+
+def one(value: str | bool | float | None) -> Any:
+    """An array of one value. `pyarrow.array` imports pandas, which takes as long as all of `fink status`."""
+    match value:
+        case None:
+            return pa.nulls(1, pa.float64())
+        case bool():
+            return pa.Array.from_buffers(pa.bool_(), 1, [None, pa.py_buffer(bytes([value]))])
+        case str():
+            text = value.encode()
+            return pa.Array.from_buffers(pa.string(), 1, [None, pa.py_buffer(struct.pack("=ii", 0, len(text))), pa.py_buffer(text)])
+    return pa.Array.from_buffers(pa.float64(), 1, [None, pa.py_buffer(struct.pack("=d", value))])
 
 
 def _value(node: ast.AST, column: Columns) -> Any:
     """What a part of a condition is, for each row."""
     match node:
         case ast.Constant(bool() | str() as constant):
-            return pa.scalar(constant)
+            return scalar(constant)
         case ast.Constant(None | int() | float() as number):
-            return pa.scalar(None if number is None else float(number), pa.float64())
+            return scalar(None if number is None else float(number))
         case ast.Name() | ast.Attribute():
             return column(_text(node))
         case ast.BoolOp(operator, parts):
@@ -143,7 +162,7 @@ def _comparison(left: Any, operator: ast.cmpop, right: ast.expr, column: Columns
             parts = right.elts if isinstance(right, ast.Tuple) else [right]
             texts = [part.value for part in parts if isinstance(part, ast.Constant) and isinstance(part.value, str)]
             if len(texts) == len(parts) and isinstance(left, pa.Array | pa.ChunkedArray):
-                return pc.if_else(pc.is_null(left), pa.scalar(None, pa.bool_()), pc.is_in(left, pa.array(texts)))
+                return pc.if_else(pc.is_null(left), pa.nulls(1, pa.bool_())[0], pc.is_in(left, pa.concat_arrays(list(map(one, texts)))))
             return reduce(pc.or_kleene, [_compared(ast.Eq, left, _value(part, column)) for part in parts])
     return _compared(type(operator), left, _value(right, column))
 
@@ -209,6 +228,6 @@ def _compared(operator: type, left: Any, right: Any) -> Any:
 
 def _divided(left: Any, right: Any, *, remainder: bool) -> Any:
     """Quotient or remainder; null for a division by zero."""
-    safe = pc.if_else(pc.equal(right, pa.scalar(0.0)), pa.scalar(None, pa.float64()), right)
+    safe = pc.if_else(pc.equal(right, scalar(0.0)), scalar(None), right)
     quotient = pc.divide(left, safe)
     return pc.subtract(left, pc.multiply(pc.trunc(quotient), safe)) if remainder else quotient

@@ -17,7 +17,8 @@ from fastapi.staticfiles import StaticFiles
 from fink_broker import __version__
 from fink_broker.config import Settings
 from fink_broker.monitoring import prometheus
-from fink_broker.web import api, guard, pages
+from fink_broker.web import api, followup, guard, pages, writing
+from fink_broker.web.pool import Pool
 from fink_broker.web.state import FRESH_S, State
 
 _HERE = Path(__file__).parent
@@ -41,8 +42,9 @@ def create(settings: Settings) -> FastAPI:
         openapi_url="/api/v1/openapi.json",
         max_body_size=settings.dashboard.max_body_mb * 1_000_000,
     )
-    state = State(settings)
+    state, exporter = State(settings), prometheus.Exporter()
     app.include_router(api.router(settings, state))
+    app.include_router(followup.router(settings, Pool(settings), writing.allowed(writing.token(settings))))
     app.mount("/static", StaticFiles(directory=_HERE / "static"))
     guard.protect(app, settings.dashboard)
     app.include_router(pages.router(app, settings, state))
@@ -53,7 +55,7 @@ def create(settings: Settings) -> FastAPI:
 
     @app.get("/metrics", include_in_schema=False)
     def metrics() -> Response:
-        return Response(prometheus.text(state.services()), media_type="text/plain; version=0.0.4")
+        return Response(exporter.text(state.services()), media_type="text/plain; version=0.0.4")
 
     @app.get("/events", include_in_schema=False)
     async def events() -> StreamingResponse:

@@ -10,12 +10,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from fink_broker.commands import doctor
-from fink_broker.commands.status import status
 from fink_broker.config import Settings
 from fink_broker.connectors import parquet
 from fink_broker.connectors.parquet import File
 from fink_broker.monitoring import statistics
+from fink_broker.monitoring.servers import servers
+from fink_broker.monitoring.shelf import Kept
+from fink_broker.monitoring.status import status
 
 FRESH_S = 2.0
 
@@ -50,8 +51,9 @@ class State:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.services = Cached(lambda: status(settings))
-        self.servers = Cached(lambda: [finding._asdict() for finding in doctor.servers(settings)])
+        read: Kept = {}
+        self.services = Cached(lambda: status(settings, kept=read))
+        self.servers = Cached(lambda: [finding._asdict() for finding in servers(settings)])
         self._files = Cached(self._committed)
         self._known: dict[Path, File] = {}  # with the rows that were read from their footers
 

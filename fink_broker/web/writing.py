@@ -13,8 +13,8 @@ from fink_broker import query
 from fink_broker.config import Settings
 from fink_broker.errors import ConfigError, UsageError
 from fink_broker.filters import registry
+from fink_broker.monitoring import filters as notes
 from fink_broker.query.formats import encoded
-from fink_broker.services import live
 from fink_broker.surveys import Survey, get
 from fink_broker.web import asks
 from fink_broker.web.answers import MEDIA
@@ -79,7 +79,7 @@ def said(api: APIRouter, survey: Survey, pool: Pool, check: Check) -> None:
     api.add_api_route("/annotations", annotate, methods=["POST"], tags=["writing"], dependencies=[Depends(check)])
 
     @api.get("/annotations", tags=["objects"])
-    def notes(object_id: Annotated[str, Query(alias=survey.lookups.api.object)]) -> Response:
+    def of_object(object_id: Annotated[str, Query(alias=survey.lookups.api.object)]) -> Response:
         """What was said of the alerts of an object."""
         with pool.tables() as tables:
             return Response(encoded(query.annotations(tables, object_id), "json"), media_type=MEDIA["json"])
@@ -95,7 +95,7 @@ def switches(api: APIRouter, settings: Settings, check: Check) -> None:
         if name not in names:
             raise UsageError(f"there is no filter '{name}' in use; there are {', '.join(names)}")
         if ask.on:
-            live.enable(settings, name)
+            notes.enable(settings, name)
         else:
-            live.disable(settings, name, "switched off by the API")
+            notes.disable(settings, name, "switched off by the API")
         return {"on": ask.on}

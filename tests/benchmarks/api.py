@@ -12,9 +12,9 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import numpy as np
@@ -106,7 +106,7 @@ def _dashboard(settings: Settings) -> Iterator[int]:
     here = settings.hbase
     text = f'home = "{settings.root}"\n[hbase]\nport = 0\ntable_prefix = "{here.table_prefix}"\n[dashboard]\nrate_per_second = 0\n'
     conf.write_text(text, encoding="utf-8")
-    environment = os.environ | {"PYTHONPATH": str(CHECKOUT), "FINK_CONF": str(conf)}
+    environment = os.environ | {"PYTHONPATH": str(CHECKOUT), "FINK_CONF": str(conf), "FINK__HOME": str(settings.root)}
     process = subprocess.Popen([sys.executable, "-P", "-m", "fink_broker.web.serve", str(port)], env=environment)
     try:
         while not ports.answers(port) and process.poll() is None:
@@ -138,9 +138,6 @@ def _asked(port: int, objects: int, columns: str, pace: float, seconds: float) -
             assert (answer.status, content.count(b'"i:objectId"')) == (200, PER_OBJECT), content[:300]
             number += 1
 
-    threads = [threading.Thread(target=client, args=(seed,)) for seed in range(CLIENTS)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        list(pool.map(client, range(CLIENTS)))
     return took, time.monotonic() - begin

@@ -16,11 +16,11 @@ from pathlib import Path
 from fink_broker import surveys
 from fink_broker.commands.bench import Figure, Report
 from fink_broker.commands.progress import Progress
-from fink_broker.commands.status import status
 from fink_broker.config import Settings
 from fink_broker.errors import FinkError
 from fink_broker.infra import kafka, ports, processes
 from fink_broker.monitoring.counts import Books
+from fink_broker.monitoring.status import status
 from tests.benchmarks._outcome import Outcome, latencies, outcome, topics
 from tests.benchmarks._services import SERVICES, Services
 from tests.benchmarks._stream import RATE, Stream

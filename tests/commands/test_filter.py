@@ -14,7 +14,7 @@ from fink_broker.commands import filter_trial
 from fink_broker.config import Settings
 from fink_broker.connectors import parquet
 from fink_broker.errors import ConfigError, UsageError
-from fink_broker.services import live
+from fink_broker.monitoring import filters
 
 
 @pytest.fixture
@@ -151,4 +151,4 @@ def test_the_list_says_who_is_on_off_broken_or_lacks_a_column(home: Settings, ca
     assert found["failing"] == (False, "off since 2026-03-22T01:00:00+00:00: no answer (fink filter enable failing)")
     assert found["other.py"][1].startswith(f"broken: {home.filter_folder}/other.py, line 1, does not import: SyntaxError")
     assert command.main(["enable", "failing"]) == 0
-    assert live.switched_off(home) == {}
+    assert filters.switched_off(home) == {}

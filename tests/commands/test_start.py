@@ -12,8 +12,8 @@ from fink_broker import config
 from fink_broker.commands import start
 from fink_broker.config import Settings
 from fink_broker.errors import ConfigError, FinkError, UsageError
-from fink_broker.infra import processes
-from fink_broker.services import notify, runner, simulator
+from fink_broker.infra import ports, processes
+from fink_broker.services import notify, simulator, waiting
 from fink_broker.services.context import RunOptions
 
 
@@ -71,16 +71,28 @@ def test_a_task_runs_with_its_night_under_a_pid_file_and_gives_its_exit_code(hom
     assert processes.all_running(home) == []
 
 
-def test_in_the_background_until_it_is_stopped(home: Settings, capsys: pytest.CaptureFixture[str]):
+def test_in_the_background_until_it_is_stopped(home: Settings, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
     """Without HBase the archive waits: a process that lives, and that ends when asked to."""
+    monkeypatch.setattr(start, "_PATIENCE_S", 0.0)
     assert start.main(["archive", "-d", "--once"]) == 0
     running = processes.find(home, "archive")
     assert running is not None
-    assert capsys.readouterr().out == f"archive started, pid {running.pid}; log: {home.log('archive')}\n"
+    assert running.doing == "waits for hbase"
+    said = f"archive waits for hbase, pid {running.pid}; fink status says whether it runs; log: {home.log('archive')}\n"
+    assert capsys.readouterr().out == said
     assert running.argv[-2:] == ["archive", "--once"]
     with pytest.raises(FinkError, match=f"archive runs already, pid {running.pid}: fink stop archive"):
         start.main(["archive", "-d"])
     assert processes.stop(home, "archive", timeout=30, say=lambda line: None)
+    assert processes.all_running(home) == []
+
+
+def test_a_service_that_dies_at_once_is_not_said_to_have_started(home: Settings, monkeypatch: pytest.MonkeyPatch):
+    """Nobody answers there, and it does not wait long."""
+    monkeypatch.setenv("FINK_HBASE__THRIFT", f"127.0.0.1:{ports.free()}")
+    monkeypatch.setenv("FINK_WAIT__SECONDS", "0.5")
+    with pytest.raises(FinkError, match=r"archive did not start: HBase at .* did not answer within 0\.5 s"):
+        start.main(["archive", "-d"])
     assert processes.all_running(home) == []
 
 
@@ -97,7 +109,7 @@ def test_what_has_no_spark_starts_on_its_own(home: Settings):
     with pytest.raises(UsageError, match="notify is no part of a Spark application: fink start notify, on its own"):
         start.main(["distribution", "notify"])
     with pytest.raises(ConfigError, match=r"there is nobody to notify: \[\[outlets\]\]"):
-        notify.run(home, RunOptions(), runner.Stop())
+        notify.run(home, RunOptions(), waiting.Stop())
 
 
 def test_services_that_share_a_process_log_where_spark_does(home: Settings):

@@ -15,6 +15,7 @@ from fink_broker.commands import run, show, stop
 from fink_broker.config import Settings
 from fink_broker.errors import ServerUnavailable, UsageError
 from fink_broker.infra import processes
+from fink_broker.infra.detach import detach
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def pretend(home: Settings) -> Iterator[Callable[..., int]]:
     pids: list[int] = []
 
     def start(*names: str, address: str | None = None, part_of: str | None = None) -> int:
-        pids.append(processes.detach([sys.executable, "-c", "import time; time.sleep(60)"], home.log("pretended")))
+        pids.append(detach([sys.executable, "-c", "import time; time.sleep(60)"], home.log("pretended")))
         for name in names:
             processes.register(home, name, address, pids[-1], part_of)
         return pids[-1]

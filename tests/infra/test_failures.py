@@ -10,6 +10,7 @@ import pytest
 
 from fink_broker.config import Settings
 from fink_broker.infra import failures, processes
+from fink_broker.infra.detach import detach
 
 
 @pytest.fixture
@@ -29,7 +30,7 @@ def test_a_failure_is_kept_until_the_service_runs_again(settings: Settings) -> N
 
 
 def test_a_killed_process_is_a_failure(settings: Settings) -> None:
-    pid = processes.detach([sys.executable, "-c", "import time; time.sleep(60)"], settings.log("archive"))
+    pid = detach([sys.executable, "-c", "import time; time.sleep(60)"], settings.log("archive"))
     running = processes.register(settings, "archive", pid=pid)
     assert processes.find(settings, "archive") == running
     process = psutil.Process(pid)
@@ -42,7 +43,7 @@ def test_a_killed_process_is_a_failure(settings: Settings) -> None:
 
 
 def test_what_is_stopped_has_not_failed(settings: Settings) -> None:
-    pid = processes.detach([sys.executable, "-c", "import time; time.sleep(60)"], settings.log("archive"))
+    pid = detach([sys.executable, "-c", "import time; time.sleep(60)"], settings.log("archive"))
     processes.register(settings, "archive", pid=pid)
     assert processes.stop(settings, "archive", say=lambda line: None)
     assert failures.find(settings, "archive") is None

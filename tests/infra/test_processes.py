@@ -16,6 +16,7 @@ import pytest
 from fink_broker.config import Settings
 from fink_broker.errors import FinkError
 from fink_broker.infra import processes
+from fink_broker.infra.detach import detach
 
 STUBBORN = """
 import signal, subprocess, sys, time
@@ -37,7 +38,7 @@ def spawn(home: Settings) -> Iterator[Callable[[str], int]]:
     pids: list[int] = []
 
     def start(program: str = "import time; time.sleep(60)") -> int:
-        pids.append(processes.detach([sys.executable, "-c", program], home.log("program")))
+        pids.append(detach([sys.executable, "-c", program], home.log("program")))
         until(lambda: psutil.Process(pids[-1]).cmdline(), "it has become that program")
         return pids[-1]
 
@@ -183,7 +184,7 @@ def test_detached_program_has_its_own_session_no_input_and_one_log(home: Setting
 
 
 def test_detached_program_gets_the_environment(home: Settings) -> None:
-    pid = processes.detach(["sh", "-c", "echo $FINK_TEST"], home.log("program"), env={"FINK_TEST": "7", "PATH": os.environ["PATH"]})
+    pid = detach(["sh", "-c", "echo $FINK_TEST"], home.log("program"), env={"FINK_TEST": "7", "PATH": os.environ["PATH"]})
     psutil.Process(pid).wait(10)
     assert home.log("program").read_text() == "7\n"
 
@@ -191,14 +192,14 @@ def test_detached_program_gets_the_environment(home: Settings) -> None:
 def test_detached_server_gets_no_password(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FINK_KAFKA__INPUT__PASSWORD", "hunter2")
     monkeypatch.setenv("FINK_KAFKA__INPUT__USERNAME", "me")
-    pid = processes.detach(["sh", "-c", "echo $FINK_KAFKA__INPUT__PASSWORD $FINK_KAFKA__INPUT__USERNAME"], home.log("program"))
+    pid = detach(["sh", "-c", "echo $FINK_KAFKA__INPUT__PASSWORD $FINK_KAFKA__INPUT__USERNAME"], home.log("program"))
     psutil.Process(pid).wait(10)
     assert home.log("program").read_text() == "me\n"
 
 
 def test_program_that_is_not_there(home: Settings) -> None:
     with pytest.raises(FinkError, match="cannot start /nowhere/java: No such file"):
-        processes.detach(["/nowhere/java"], home.log("program"))
+        detach(["/nowhere/java"], home.log("program"))
 
 
 def test_start_lock_lets_one_in_at_a_time(home: Settings) -> None:

@@ -22,7 +22,7 @@ from fink_broker.connectors.archive import folder
 from fink_broker.connectors.hbase import Client, Place, Row, wait_for
 from fink_broker.errors import ConfigError, ServerUnavailable, UsageError
 from fink_broker.infra import hbase
-from fink_broker.monitoring import statistics
+from fink_broker.monitoring import archived, statistics
 from fink_broker.monitoring.counts import Books
 from fink_broker.services import aggregation, archive, tables
 from fink_broker.services.context import Context, RunOptions
@@ -89,7 +89,7 @@ def run(context: Context) -> None:
     assert query.exception() is None
 
 
-def put(alerts: DataFrame, context: Context) -> archive.Written:
+def put(alerts: DataFrame, context: Context) -> archived.Written:
     """Write one batch, without a stream."""
     prepared, batch = archive.build(alerts, context, archive.place(context.settings))
     return batch(prepared, 0)
@@ -146,7 +146,7 @@ def test_every_cell_reads_back_as_the_value_of_its_alert(spark, context, client,
     found = assert_tables_hold(client, alerts, ZTF, context.settings.archive_folder / "science")
     assert all(found.values()), found
     assert {name: client.count(name) for name in found} == found
-    written = archive.counts(context.settings)
+    written = archived.counts(context.settings)
     assert (written.alerts, written.rows, written.collisions) == (51, found, [])
     assert set(client.tables()) == {table.name for table in ZTF.tables}
 
@@ -199,7 +199,7 @@ def test_running_again_takes_new_files_only_and_a_replay_changes_nothing(spark, 
         file.unlink()
     run(context)
     assert versions(client) == before
-    assert archive.counts(context.settings).alerts == alerts.count()
+    assert archived.counts(context.settings).alerts == alerts.count()
 
 
 def versions(client: Client) -> dict:

@@ -17,6 +17,7 @@ from fink_broker.config import CHECKOUT
 from fink_broker.config.sections import HBase
 from fink_broker.connectors.hbase import Client
 from fink_broker.infra import hbase, ports, processes
+from fink_broker.monitoring import archived
 from fink_broker.services import archive
 from tests.integration.conftest import kill_tree
 from tests.integration.test_archive import assert_tables_hold, science, sink
@@ -84,6 +85,6 @@ def test_killed_in_mid_batch_every_cell_is_there_once(spark, settings, hbase_ser
 
         found = assert_tables_hold(client, alerts, ZTF, here.archive_folder / "science")
     assert found["ztf"] == total
-    written = archive.counts(here)
+    written = archived.counts(here)
     assert (written.alerts, written.collisions) == (total, [])
     assert written.rows["ztf.cutouts"] == total

@@ -14,15 +14,14 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from fink_broker import surveys
-from fink_broker.commands import status
 from fink_broker.config import Settings
 from fink_broker.connectors import backlog, parquet, replay
 from fink_broker.connectors.sparklog import newest
 from fink_broker.errors import FinkError
 from fink_broker.infra.processes import Running
-from fink_broker.monitoring import reach
+from fink_broker.monitoring import reach, status
 from fink_broker.services import backlog as backlog_query
-from fink_broker.services import handover, merge, registry, runner, stream2raw
+from fink_broker.services import handover, merge, registry, runner, stream2raw, waiting
 from fink_broker.services.context import Context, RunOptions
 from tests.integration.conftest import Broker, kill_tree
 from tests.integration.test_evolution import alert, base, several, wait_for
@@ -36,7 +35,7 @@ SERVICES = ("stream2raw", "raw2science")
 NIGHTS = {0: "20251231", 1: "20260101", 2: "20260102"}
 
 
-def waiting(settings: Settings) -> int:
+def to_come(settings: Settings) -> int:
     """Messages that were left to the backlog's query and that it has not taken in yet."""
     return sum(one.size for one in reach.left(settings, newest(settings.raw_backlog / parquet.LOG)))
 
@@ -49,7 +48,7 @@ def killed(*_: Any, **__: Any) -> None:
     raise KillError
 
 
-class Until(runner.Stop):
+class Until(waiting.Stop):
     """Says when something has come about."""
 
     def __init__(self, done: Callable[[], bool]) -> None:
@@ -146,10 +145,10 @@ def test_each_offset_belongs_to_one_query_wherever_it_stops(home: Home, monkeypa
                 home.run(home.context("oldest"))
         assert home.intake(settings)["backlog"] > 0
     # A second shutdown, with the first backlog not drained yet.
-    left = waiting(settings)
+    left = to_come(settings)
     home.send(20)
     seen = list[int]()
-    home.run(home.context(), lambda: seen.append(waiting(settings)) or seen[-1] < left)
+    home.run(home.context(), lambda: seen.append(to_come(settings)) or seen[-1] < left)
     assert seen[0] > left
     home.accounts(settings)
     assert home.intake(settings)["backlog"] > 0
@@ -205,7 +204,7 @@ def test_new_alerts_do_not_wait_for_a_backlog_of_several_nights(broker: Callable
     finally:
         kill_tree(process.pid)
         process.communicate()
-    assert 0 < waiting(settings) < 48
+    assert 0 < to_come(settings) < 48
     send(10)
     configure("oldest")
     one.run("start", *SERVICES, "--once", seconds=300)

@@ -18,13 +18,13 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 
 from fink_broker import surveys
-from fink_broker.commands.status import status
 from fink_broker.commands.status_text import table
 from fink_broker.config import Settings
 from fink_broker.connectors import kafka as client
 from fink_broker.connectors import parquet, topics
 from fink_broker.connectors.security import Connection
 from fink_broker.infra import kafka, ports, processes
+from fink_broker.monitoring.status import status
 from fink_broker.services import delivery, distribution
 from fink_broker.services.context import Context, RunOptions
 from tests.integration.conftest import kill_tree

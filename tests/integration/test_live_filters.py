@@ -10,12 +10,13 @@ from pyspark.sql import SparkSession
 
 from fink_broker import surveys
 from fink_broker.commands import filter as command
-from fink_broker.commands import status, status_text
+from fink_broker.commands import status_text
 from fink_broker.config import Settings
 from fink_broker.connectors import kafka, parquet
 from fink_broker.infra.kafka import connection
 from fink_broker.infra.processes import Running
-from fink_broker.services import live, registry, runner
+from fink_broker.monitoring import filters
+from fink_broker.services import registry, runner, waiting
 from fink_broker.services.context import Context
 
 pytestmark = pytest.mark.integration
@@ -27,7 +28,7 @@ ALERT = (
 )
 
 
-class Scenario(runner.Stop):
+class Scenario(waiting.Stop):
     """Goes on to its next step whenever what the last one waits for has come about; ends after the last one."""
 
     def __init__(self, steps: Iterator[Callable[[], bool]]) -> None:
@@ -101,17 +102,17 @@ def test_filters_change_while_the_stream_runs(
         yield arrived("live_even", 5)
         # A new one, in SQL, which names another.
         (folder / "mine.toml").write_text('live_odd = "candid % 2 = 1 and live_all"\n')
-        yield lambda: live.costs(settings)["faults"] == {} and bool(kafka.partitions(users, "fink_live_odd_ztf"))
+        yield lambda: filters.costs(settings)["faults"] == {} and bool(kafka.partitions(users, "fink_live_odd_ztf"))
         stream.add()
         yield arrived("live_odd", 5)
         # One that breaks, and one that raises for all, which is switched off after two batches.
         (folder / "live_even.py").write_text("def live_even(candid:\n")
         (folder / "harmful.py").write_text(HARM)
-        yield lambda: bool(live.costs(settings)["faults"]) and bool(kafka.partitions(users, "fink_harmful_ztf"))
+        yield lambda: bool(filters.costs(settings)["faults"]) and bool(kafka.partitions(users, "fink_harmful_ztf"))
         for _ in range(2):
             stream.add()
             yield arrived("live_all", stream.sent)
-        yield lambda: "harmful" in live.switched_off(settings)
+        yield lambda: "harmful" in filters.switched_off(settings)
         # Mended and on again; another one goes.
         (folder / "harmful.py").write_text(HARM.replace("raise ValueError('no model')", "return magpsf > 0"))
         (folder / "mine.toml").unlink()
@@ -130,7 +131,7 @@ def test_filters_change_while_the_stream_runs(
     # Over all restarts: each alert, and each once.
     assert stream.on("live_all") == list(range(1, stream.sent + 1))
     assert stream.on("live_even") == list(range(2, stream.sent + 1, 2))
-    costs = live.costs(settings)["filters"]
+    costs = filters.costs(settings)["filters"]
     assert costs["live_even"]["alerts"] == stream.sent
     assert costs["live_even"]["failures"] == 0
     assert costs["harmful"]["failures"] >= 20
@@ -138,7 +139,7 @@ def test_filters_change_while_the_stream_runs(
     assert costs["live_even"]["cpu_ms"] > 0
 
     # What `fink status` says of it.
-    said = status._filters(settings)
+    said = filters.state(settings)
     assert said["filters"]["live_even"]["off"] is None
     text = "\n".join(status_text._of_filters(**said))
     assert f"the filter harmful had no answer for {costs['harmful']['failures']} alerts: ValueError: no model\n" in text

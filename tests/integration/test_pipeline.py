@@ -21,11 +21,11 @@ from pyspark.sql import SparkSession
 from datasim import garbage
 from datasim.packet import container, writer_schema
 from fink_broker import surveys
-from fink_broker.commands.status import status
 from fink_broker.config import Settings
 from fink_broker.connectors import archive, kafka, parquet
 from fink_broker.connectors.security import Connection
 from fink_broker.connectors.sparklog import entries, newest
+from fink_broker.monitoring.status import status
 from fink_broker.services import simulator
 from fink_broker.services.merge import merge
 from fink_broker.services.prune import prune

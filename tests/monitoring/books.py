@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -57,6 +58,16 @@ class Home:
         self.read += read
         _lines(checkpoint / "sources" / "0" / str(number), entries)
         _offsets(checkpoint, number, {"logOffset": number})
+
+    def reader_batch(self, service: str, number: int, *files: Path, begun: float, committed: float) -> None:
+        """A batch of a service that reads science: its files, when it was planned and committed."""
+        checkpoint = self.settings.checkpoint(service)
+        _lines(checkpoint / "sources" / "0" / str(number), [{"path": path.as_uri(), "batchId": number} for path in files])
+        _offsets(checkpoint, number, {"logOffset": number})
+        (checkpoint / "commits").mkdir(exist_ok=True)
+        (checkpoint / "commits" / str(number)).write_text("v1\n{}")
+        for kind, when in (("offsets", begun), ("commits", committed)):
+            os.utime(checkpoint / kind / str(number), (when, when))
 
     def send_again(self, number: int, rows: Sequence[Row]) -> None:
         """Rejected messages that stream2raw takes once more, in one of its batches."""

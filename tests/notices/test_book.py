@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from fink_broker.notices.book import Book, summary
+from fink_broker.monitoring.notices import summary
+from fink_broker.notices.book import Book
 from tests.notices.samples import fermi, gwalert, voevent, written
 
 

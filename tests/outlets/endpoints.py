@@ -19,6 +19,7 @@ class Web:
     url: str = ""
     answers: list[tuple[int, dict[str, str], str]] = field(default_factory=list)
     requests: list[tuple[str, str, dict[str, str], Any]] = field(default_factory=list)
+    held: threading.Event = field(default_factory=threading.Event)  # as long as it is not set, nothing is answered
 
     @property
     def bodies(self) -> list[Any]:
@@ -28,11 +29,13 @@ class Web:
 @contextmanager
 def web() -> Iterator[Web]:
     found = Web()
+    found.held.set()
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            found.requests.append((self.command, self.path, dict(self.headers), json.loads(body)))
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            found.requests.append((self.command, self.path, dict(self.headers), json.loads(body) if body else None))
+            found.held.wait(10)
             status, headers, text = found.answers.pop(0) if found.answers else (200, {}, "ok")
             self.send_response(status)
             for name, value in {**headers, "Content-Length": str(len(text))}.items():
@@ -40,7 +43,7 @@ def web() -> Iterator[Web]:
             self.end_headers()
             self.wfile.write(text.encode())
 
-        do_PUT = do_POST
+        do_PUT = do_GET = do_POST
 
         def log_message(self, *_: Any) -> None:
             pass

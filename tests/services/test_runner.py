@@ -15,7 +15,7 @@ import pytest
 
 from fink_broker.config import CHECKOUT, Settings
 from fink_broker.errors import ConfigError, FinkError
-from fink_broker.services import registry, runner
+from fink_broker.services import registry, runner, waiting
 from fink_broker.services.context import RunOptions
 from fink_broker.services.registry import ServiceEntry
 
@@ -266,8 +266,8 @@ def test_a_backlog_does_not_keep_a_service_from_ending(batches: list[int | None]
 
 
 def test_stop_by_time_and_by_hand():
-    assert runner.Stop(0).wait(5)
-    stop = runner.Stop()
+    assert waiting.Stop(0).wait(5)
+    stop = waiting.Stop()
     assert not stop.wait(0.01)
     stop.set()
     assert stop.wait(5)
