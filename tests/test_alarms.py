@@ -40,7 +40,7 @@ def test_alarms_ask_for_what_there_is_and_say_what_to_do(tmp_path: Path) -> None
     documented = (CHECKOUT / "docs" / "operators-guide.md").read_text()
     assert [rule["alert"] for rule in rules if rule["alert"] not in documented] == []
     tried = yaml.safe_load((CHECKOUT / "tests" / "alarms.yml").read_text())["tests"]
-    series = [one["series"] for test in tried for one in test["input_series"]]
+    series = [one["series"].partition("{")[0] for test in tried for one in test["input_series"]]
     assert asked(series) <= there(tmp_path)
     assert {one["alertname"] for one in tried[1]["alert_rule_test"]} == {rule["alert"] for rule in rules}
 

@@ -45,7 +45,7 @@ def test_the_file_says_every_key_with_its_default():
     secret = {f"{end}.{key}" for end in ("kafka.input", "kafka.output", "kafka.embedded", "mirror", "notices") for key in files}
     own = {"services", "science.modules", "filters", "raw2science.cuts", "watchlists", "regions", "skymaps", "notices.folder", "hbase.site"}
     own |= {"distribution.public", "audiences"}
-    own |= {"outlets", "secrets"}
+    own |= {"outlets", "secrets", "dashboard.token", "dashboard.token_file"}
     assert written.keys() == defaults.keys() - secret - own
     assert written == {key: defaults[key] for key in written}
     assert load(str(DEFAULT_CONF), {}) == Settings()

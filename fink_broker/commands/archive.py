@@ -36,7 +36,7 @@ def main(argv: Sequence[str]) -> int:
     nights = past.nights(settings, arguments.night or arguments.first, arguments.night or arguments.until)
     archive.place(settings)
     if arguments.tables:
-        _check(arguments.tables, [table.name for table in archive.definition(settings, survey).tables if table.streamed])
+        archive.known_to(archive.definition(settings, survey), arguments.tables)
     spark = session(settings, "archive of past nights")
     written = {}
     try:
@@ -51,12 +51,6 @@ def main(argv: Sequence[str]) -> int:
     if arguments.json:
         print(json.dumps({"ok": True, "nights": {night: one._asdict() for night, one in written.items()}}))
     return 0
-
-
-def _check(wanted: Sequence[str], known: Sequence[str]) -> None:
-    for name in wanted:
-        if name not in known:
-            raise UsageError(f"the archive writes no table '{name}'; it writes: {', '.join(known)}")
 
 
 if __name__ == "__main__":

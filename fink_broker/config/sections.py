@@ -244,10 +244,17 @@ class Audience(Section):
 
 
 class Archive(Section):
-    """Parquet science to HBase, and the nightly merge."""
+    """Parquet science to HBase, and the nightly merge.
+
+    Attributes
+    ----------
+    tables : list of str
+        The tables that are written; all without.
+    """
 
     trigger_seconds: Seconds = 5.0
     max_files_per_trigger: Count = 100
+    tables: list[str] = []
     file_mb: Count = 128
     retention_days: Count = 14
 

@@ -12,12 +12,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from fink_broker.connectors import parquet
 from fink_broker.connectors.parquet import File
 from fink_broker.monitoring import batches
 from fink_broker.monitoring.batches import Span
 from fink_broker.monitoring.shelf import Shelf, numbers
+from fink_broker.surveys.conditions import scalar
 
 _RECENT_S = 60.0
 _BATCHES = 10
@@ -144,7 +146,10 @@ def _batch(shelf: Shelf, service: str, number: int, files: Sequence[File], span:
         stages = _STAGES[service](shelf, number, files)
     else:
         stages = _of_reader(shelf, files, closed, _REACHED.get(service, service))
-    made = {name: _stage(np.concatenate(parts)) for name, parts in stages.items() if parts}
+    known = {name: np.concatenate(parts) for name, parts in stages.items() if parts}
+    # An alert without one of the times says nothing of how long it took.
+    known = {name: some[np.isfinite(some)] for name, some in known.items()}
+    made = {name: _stage(some) for name, some in known.items() if len(some)}
     return Batch(number, sum(file.rows for file in files), closed, made, None if span is None else span.seconds)
 
 
@@ -210,10 +215,12 @@ def _clocks(shelf: Shelf, files: Sequence[File], *columns: str) -> Iterable[tupl
 
 
 def _seconds(times: pa.ChunkedArray) -> np.ndarray:  # type: ignore[type-arg]
-    """A survey's times are timestamps, or numbers: MJD (UTC) in days."""
-    if pa.types.is_timestamp(times.type):
-        return numbers([times.cast(pa.timestamp("us"), safe=False).cast(pa.int64())]) / 1e6
-    return (numbers([times], pa.float64()) - _MJD_OF_1970) * 86400.0
+    """A survey's times are timestamps, or numbers: MJD (UTC) in days. One that is missing is NaN."""
+    stamps = pa.types.is_timestamp(times.type)
+    if stamps:
+        times = times.cast(pa.timestamp("us"), safe=False).cast(pa.int64())
+    found = numbers([pc.fill_null(times.cast(pa.float64()), scalar(np.nan))], pa.float64())
+    return found / 1e6 if stamps else (found - _MJD_OF_1970) * 86400.0
 
 
 _STAGES = {"stream2raw": _of_raw, "raw2science": _of_science}

@@ -78,9 +78,11 @@ def answer(tables: Tables, table: str, columns: Sequence[str] | None, ask: Ask, 
     tag = tables.lookups.tag
     valid = np.array([one == VALID for one in rows[tag].to_pylist()], bool) if tag in rows.column_names else np.ones(len(rows), bool)
     places = pa.array(np.cumsum(valid) - 1, mask=~valid)
-    for name, values in _values(tables, computed, rows.filter(pa.array(valid)), wanted, kinds).items():
-        # Limits, and what is of bad quality, have none.
-        rows = rows.append_column(name, values if valid.all() else values.take(places))
+    # Limits, and what is of bad quality, have none.
+    every = bool(valid.all())
+    made = _values(tables, computed, rows if every else rows.filter(pa.array(valid)), wanted, kinds)
+    added = {name: values if every else values.take(places) for name, values in made.items()}
+    rows = pa.table(dict(zip(rows.column_names, rows.columns, strict=True)) | added)
     if columns is None or stored is None:
         return rows
     full = tables.columns(table, stored) or []
@@ -104,8 +106,9 @@ def needs(tables: Tables, computed: Computed, name: str, kinds: dict[str, str]) 
         FIRST: [computed.begins],
         LAPSE: [known.time, computed.begins],
         CONSTELLATION: list(known.position),
-        CLASS: [_STORED_CLASS] if _STORED_CLASS in kinds else _of_class(computed, kinds),
     }.get(name, [known.object, known.time, computed.band, computed.magnitude, computed.error])
+    if name == CLASS:
+        found = [_STORED_CLASS] if _STORED_CLASS in kinds else _of_class(computed, kinds)
     if kinds and (missing := [one for one in found if one not in kinds]):
         raise UsageError(f"'{name}' is made of {', '.join(missing)}, which this table has not")
     return [*found, known.object]
@@ -118,10 +121,10 @@ def _of_class(computed: Computed, kinds: dict[str, str]) -> list[str]:
 
 
 def _values(tables: Tables, computed: Computed, rows: pa.Table, wanted: Sequence[str], kinds: dict[str, str]) -> dict[str, Any]:
-    known = tables.lookups
+    known, held = tables.lookups, set(rows.column_names)
 
     def column(name: str) -> Any:
-        there = rows[name] if name in rows.column_names else pa.nulls(len(rows), arrow_type(kinds.get(name, "double")))
+        there = rows[name] if name in held else pa.nulls(len(rows), arrow_type(kinds.get(name, "double")))
         return pc.cast(there, pa.float64()).to_numpy(zero_copy_only=False)
 
     zero = mjd_zero(tables.survey)
@@ -144,9 +147,9 @@ def classes(computed: Computed, rows: pa.Table, kinds: dict[str, str]) -> Any:
     """The class of each alert: what is stored of it, or else by Fink's rule."""
     if _STORED_CLASS in rows.column_names:
         return rows[_STORED_CLASS]
-    needed = _of_class(computed, kinds)
+    needed, held = _of_class(computed, kinds), set(rows.column_names)
     parts: dict[str, Any] = {
-        name.partition(":")[2]: rows[name] if name in rows.column_names else pa.nulls(len(rows), arrow_type(kinds.get(name, "double")))
+        name.partition(":")[2]: rows[name] if name in held else pa.nulls(len(rows), arrow_type(kinds.get(name, "double")))
         for name in needed
     }
     plain = pa.table(parts)

@@ -55,6 +55,12 @@ def _column(cells: Sequence[bytes | None], kind: str) -> pa.Array[Any]:
         return pa.array([None if cell is None else cell.decode() for cell in cells], pa.string())
     arrow, order = _NUMBERS[kind]
     width = int(order[-1])
+    if None not in cells:
+        filled = b"".join(cells)  # type: ignore[arg-type]
+        # Those of another width are all wider, or all narrower.
+        if len(filled) == width * len(cells):
+            whole: pa.Array[Any] = pa.array(np.frombuffer(filled, order).astype(order[1:]), arrow)
+            return whole
     if any(cell is not None and len(cell) != width for cell in cells):
         return _mixed(cells, arrow, order[1])
     missing = np.fromiter((cell is None for cell in cells), bool, len(cells))

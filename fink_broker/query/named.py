@@ -121,7 +121,8 @@ def of(
 
 def by_time(rows: pa.Table, time: str) -> pa.Table:
     """Rows, the oldest first."""
-    return rows.sort_by(time) if time in rows.column_names else rows
+    times = _times(rows, time)
+    return rows if np.all(times[:-1] <= times[1:]) else rows.sort_by(time)
 
 
 def chosen(tables: Tables, table: str, rows: pa.Table, columns: Sequence[str] | None, *more: str) -> pa.Table:

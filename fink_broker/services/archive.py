@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 
 from pyspark.sql import DataFrame
@@ -15,7 +15,7 @@ from pyspark.sql.streaming.query import StreamingQuery
 from fink_broker.config import Settings
 from fink_broker.connectors import parquet
 from fink_broker.connectors.hbase import SCHEMA_PREFIX, Client, Place, Row
-from fink_broker.errors import ServerUnavailable
+from fink_broker.errors import ServerUnavailable, UsageError
 from fink_broker.filters import registry
 from fink_broker.infra import hbase
 from fink_broker.monitoring import archived
@@ -36,7 +36,7 @@ def start(context: Context) -> StreamingQuery:
     settings = context.settings
     max_files = settings.archive.max_files_per_trigger
     science = parquet.stream(context.spark, settings.science, raw2science.schema(context), max_files)
-    alerts, write = build(science, context, place(settings))
+    alerts, write = build(science, context, place(settings), settings.archive.tables or None)
 
     def batch(alerts: DataFrame, number: int) -> None:
         archived.keep(settings, number, write(alerts, number))
@@ -101,6 +101,7 @@ def build(
     folder = str(context.settings.archive_folder / "science")
     with Client(target) as client:
         tables.make(context.settings, survey.tables, client)
+    known_to(survey, only or ())
     chosen = [table for table in filled(survey, alerts) if only is None or table.name in only]
     prepared, layouts = puts(alerts, survey, chosen, folder)
     types = {layout.table: layout.kinds for layout in layouts}
@@ -150,6 +151,20 @@ def rebuild(context: Context, night: str, only: Collection[str] | None = None) -
             if (only is None or table.name in only) and "fink." in " ".join([*table.key, table.where or ""]):
                 client.forget(table.name, _stale(alerts, table, survey), table.families)
     return written
+
+
+def known_to(survey: Survey, names: Iterable[str]) -> None:
+    """Look whether the archive writes these tables.
+
+    Raises
+    ------
+    UsageError
+        It does not write one of them.
+    """
+    known = [table.name for table in survey.tables if table.streamed]
+    for name in names:
+        if name not in known:
+            raise UsageError(f"the archive writes no table '{name}'; it writes: {', '.join(known)}")
 
 
 def _stale(alerts: DataFrame, table: Table, survey: Survey) -> list[tuple[bytes, int]]:

@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 _POLL_S = 0.2
 _REVIEW_S = 2.0
 _RECOVERIES = 100
+_AT_WORK_S = 3.0
 
 
 def run(
@@ -98,7 +99,7 @@ class _Watched:
         self._module = module
         self._review = getattr(self._module, "review", None)
         self.query: StreamingQuery = self._module.start(context)
-        self._recoveries = 0
+        self._recoveries, self._begun = 0, time.monotonic()
         self._looked = time.monotonic()
 
     def ended(self) -> bool:
@@ -120,8 +121,11 @@ class _Watched:
 
     @property
     def alive(self) -> bool:
-        """Whether it has shown that it can work: it has ended well, done a batch, or found that there is nothing to do."""
-        return not self.query.isActive or self.query.lastProgress is not None or self.query.status["message"].startswith("Waiting")
+        """Whether it has shown that it can work: a batch is done, or well under way, or there is nothing to do."""
+        if not self.query.isActive or self.query.lastProgress is not None:
+            return True
+        doing = self.query.status["message"]
+        return doing.startswith("Waiting") or (doing.startswith("Processing") and time.monotonic() > self._begun + _AT_WORK_S)
 
     def _look(self) -> None:
         """Now and then, ask the service whether another plan would be better."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import base64
 import binascii
+import threading
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -33,6 +34,7 @@ from fink_broker.web.pool import Pool
 
 _NO_ALERT = -1
 """Id of what is no alert, as Fink has it: with null in their column pandas would make numbers with a point of all, and round them."""
+_ONE_MAP = threading.Lock()  # they are large
 _WITH_RATES = (*computed.ALWAYS, *RATES)
 
 
@@ -196,7 +198,8 @@ def _skymap(pool: Pool, ask: asks.Skymap) -> Response:
     if bool(ask.file) == bool(ask.event_name):
         raise UsageError("send the sky map as file, or say event_name")
     with pool.tables() as tables:
-        found = skymap.read(_bytes(ask.file)) if ask.file else _received(tables, ask.event_name)
+        with _ONE_MAP:
+            found = skymap.read(_bytes(ask.file)) if ask.file else _received(tables, ask.event_name)
         of = partial(skymap.inside, tables, *found, ask.credible_level, before=ask.n_day_before, after=ask.n_day_after)
         return answered(computed.answer(tables, tables.lookups.cone.table, ask.names, of, ()), ask)
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import TypeVar
 
+from fink_broker.commands.bench import Figure
 from fink_broker.infra.processes import tree_usage
 
 Name = TypeVar("Name", bound=Hashable)
@@ -53,3 +54,12 @@ def times_faster(slow: list[Run], fast: list[Run]) -> Run:
     """How many times faster, on the clock and in CPU seconds: the medians over the rounds, each compared within itself."""
     pairs = list(zip(slow, fast, strict=True))
     return Run(median(s.seconds / f.seconds for s, f in pairs), median(s.cpu_s / f.cpu_s for s, f in pairs))
+
+
+def lines(figures: Sequence[Figure]) -> list[str]:
+    """The figures, each with its goal."""
+    lines = []
+    for figure in figures:
+        verdict = "" if figure.ok is None else f"goal {figure.goal:g}: {'reached' if figure.ok else 'MISSED'}"
+        lines.append(f"{figure.name:<56}{figure.value:>10g} {figure.unit:<24}{verdict}")
+    return lines

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from subprocess import DEVNULL, Popen, TimeoutExpired
 
@@ -13,6 +14,7 @@ import psutil
 from fink_broker import config
 from fink_broker.commands.config import toml
 from fink_broker.config import CHECKOUT, Settings
+from fink_broker.errors import FinkError
 from fink_broker.infra import environments, trees
 
 SERVICES = ("stream2raw", "raw2science", "distribution")
@@ -22,6 +24,39 @@ _EARLY_S = 120.0  # from the start until memory has settled
 def plugins(settings: Settings) -> Path:
     """The environment ``ztf`` of the broker whose home lies above that of `fink bench`."""
     return environments.folder(settings.model_copy(update={"home": settings.root.parent}), "ztf")
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A run of a service as its users start it, from its start to its end."""
+
+    seconds: float
+    cpu_s: float
+    peak_mb: float
+
+
+def run_once(service: str, conf: Path) -> Whole:
+    """Let a service do what there is to do.
+
+    Raises
+    ------
+    FinkError
+        It failed.
+    """
+    command = [sys.executable, "-P", "-m", "fink_broker.commands.start", service, "--once", "-c", str(conf)]
+    environment = {name: value for name, value in os.environ.items() if name not in config.variables(os.environ)}
+    began, cpu_s, peak = time.monotonic(), 0.0, 0
+    process = Popen(command, cwd=CHECKOUT, stdout=DEVNULL, env=environment)
+    while process.poll() is None:
+        try:
+            usage = trees.tree_usage(process.pid)
+        except psutil.NoSuchProcess:
+            break
+        cpu_s, peak = max(cpu_s, usage.cpu_s), max(peak, usage.rss)
+        time.sleep(0.1)
+    if process.wait():
+        raise FinkError(f"{service} ended with {process.returncode}; configuration {conf}")
+    return Whole(time.monotonic() - began, cpu_s, peak / 1e6)
 
 
 class Services:

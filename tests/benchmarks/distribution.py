@@ -31,8 +31,8 @@ from fink_broker.worker.tally import Adding, Tally
 from tests.benchmarks import _alerts
 from tests.benchmarks import _measure as measure
 from tests.benchmarks._latency import file_to_topic
+from tests.benchmarks._measure import lines as measured
 from tests.benchmarks._services import plugins
-from tests.benchmarks.science import _lines
 
 ALERTS, ROUNDS = 5_000, 3
 CHEAP, SQL = 25, 200
@@ -66,7 +66,7 @@ def run(settings: Settings, alerts: int | None = None) -> Report:
                 figures += file_to_topic(here, Path(folder) / "science", say)
         finally:
             processes.stop(here, kafka_server.NAME, say=lambda line: None)
-    return Report(figures, "\n".join([f"{number:,} alerts", *lines, "", *_lines(figures)]))
+    return Report(figures, "\n".join([f"{number:,} alerts", *lines, "", *measured(figures)]))
 
 
 def _settings(settings: Settings, home: Path, envs: Path) -> Settings:

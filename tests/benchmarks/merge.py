@@ -26,7 +26,7 @@ from fink_broker.services.merge import KINDS
 from fink_broker.services.stream2raw import PARTITIONS
 from fink_broker.session import session
 from tests.benchmarks import _alerts
-from tests.benchmarks.science import _lines
+from tests.benchmarks._measure import lines as measured
 
 ALERTS = 20_000
 _SHARE = 4  # the small night is so much smaller
@@ -65,7 +65,7 @@ def run(settings: Settings, alerts: int | None = None) -> Report:
         # The heap (driver_memory), what Java has beside it, and Python: of any night.
         Figure(f"merge of {counts[1]:,}, peak memory", round(peak_large), "MB", 3_000, at_most=True),
     ]
-    return Report(figures, "\n".join(_lines(figures)))
+    return Report(figures, "\n".join(measured(figures)))
 
 
 def _write(settings: Settings, small: int, say: object) -> None:

@@ -2,30 +2,43 @@
 
 16 clients, each a process with a connection of its own, ask for objects (10 alerts of 20 columns) and for cones of 5 arcmin (some 20
 objects among 200 of their pixels): first each so many times a second, as people at a portal do, then each as fast as it is answered.
+Meanwhile the archive writes 100 alerts of real size a second into all tables of the same HBase.
 """
 
 from __future__ import annotations
 
 import multiprocessing
+import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 from astropy import units
 from astropy.coordinates import Latitude, Longitude
 from cdshealpix.ring import lonlat_to_healpix
+from pyspark.sql import functions as F
 
-from fink_broker import query
+from fink_broker import query, surveys
 from fink_broker.commands.bench import Figure, Report
 from fink_broker.config import Settings
 from fink_broker.connectors.hbase import SCHEMA_PREFIX, Row
 from fink_broker.infra import hbase, processes
+from fink_broker.services import archive
+from fink_broker.session import session
+from tests.benchmarks import _alerts
+from tests.benchmarks._feed import Feed
+from tests.benchmarks._measure import lines as measured
 
 CLIENTS = 16
 PACE = 5.0  # questions a second and client
 QUESTIONS = 100  # of each client
 ALERTS = 1_000_000
+FEED_RATE = 100  # alerts a second
+_FED = 8_000  # alerts that the feed uses again and again
+_WARM, _MEASURED = 40, 100  # seconds
 PER_OBJECT = 10
 SIDE = 10.0  # degrees; the objects lie in a square from ra 180, dec 0
 RADIUS = 5 / 60
@@ -44,9 +57,20 @@ def run(settings: Settings, alerts: int | None) -> Report:
     settings = settings.model_copy(
         update={"hbase": settings.hbase.model_copy(update={"port": 0, "thrift": "local", "table_prefix": f"bench{objects}."})}
     )
-    hbase.start(settings)
-    try:
+    settings.root.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        hbase.start(settings)
+        stack.callback(processes.stop, settings, hbase.NAME, say=lambda line: None)
         seconds = _fill(settings, objects)
+        home = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=settings.root)))
+        feed = stack.enter_context(_feed(settings, home))
+
+        def archived() -> int:
+            return archive.counts(feed.settings).alerts
+
+        feed.put(_WARM + _MEASURED)
+        feed.wait(archived, _WARM * FEED_RATE, _WARM + 120)
+        before = archived()
         figures, lines = [], [f"{objects * PER_OBJECT:,} alerts of {objects:,} objects, filled in {seconds:.0f} s; {CLIENTS} clients"]
         for how, pace in ((f"{PACE:g} a second and client", PACE), ("as fast as answered", 0.0)):
             context = multiprocessing.get_context("spawn")
@@ -57,11 +81,27 @@ def run(settings: Settings, alerts: int | None) -> Report:
                 took = np.concatenate([answer[what] for answer in answers]) * 1_000
                 for name, part, goal in (("p50", 50, 20.0), ("p99", 99, 150.0)):
                     value = float(np.percentile(took, part))
-                    figures.append(Figure(f"{what}, {how}, {name}", value, "ms", goal if pace else None, at_most=True))
-                    lines.append(f"{what:<7} {how:<25} {name} {value:7.1f} ms")
-        return Report(figures, "\n".join(lines))
+                    figures.append(Figure(f"{what}, {how}, {name}", round(value, 1), "ms", goal if pace else None, at_most=True))
+        behind = len(feed.closed()) - archived()
+        figures += [
+            Figure("alerts that were archived meanwhile", archived() - before, "alerts"),
+            Figure("alerts that were waiting to be archived at the end", behind, "alerts"),
+        ]
+        return Report(figures, "\n".join([*lines, *measured(figures)]))
+
+
+def _feed(settings: Settings, home: Path) -> Feed:
+    """The archive at work, with a home and tables of its own."""
+    host, port = hbase.address(settings)
+    there = settings.hbase.model_copy(update={"thrift": f"{host}:{port}", "table_prefix": "feed."})
+    own = settings.model_copy(update={"home": home, "hbase": there})
+    spark = session(own, "bench")
+    try:
+        alerts = _alerts.science(spark, surveys.get("ztf"), _FED).withColumn("night", F.lit(_alerts.NIGHT))
+        _alerts.written(alerts, home / "source", lambda _: None)
     finally:
-        processes.stop(settings, hbase.NAME, say=lambda line: None)
+        spark.stop()
+    return Feed(own, home / "source", archive.NAME, FEED_RATE)
 
 
 def _name(number: int) -> str:

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from subprocess import DEVNULL, Popen
 from typing import Any
 
 import pandas as pd
-import psutil
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.functions import pandas_udf
 
 from datasim import TEMPLATES
-from fink_broker import config, surveys
+from fink_broker import surveys
 from fink_broker.commands import trial
 from fink_broker.commands.bench import Figure, Report
 from fink_broker.commands.progress import Progress
@@ -30,7 +26,6 @@ from fink_broker.connectors import parquet
 from fink_broker.errors import FinkError
 from fink_broker.infra import kafka as kafka_server
 from fink_broker.infra import processes
-from fink_broker.infra.processes import tree_usage
 from fink_broker.monitoring.costs import Costs, total
 from fink_broker.science.module import Module
 from fink_broker.science.registry import active
@@ -40,7 +35,8 @@ from fink_broker.transforms.columns import named
 from fink_broker.transforms.science import with_science
 from fink_broker.transforms.workers import Workers
 from tests.benchmarks import _measure as measure
-from tests.benchmarks._services import plugins
+from tests.benchmarks._measure import lines as measured
+from tests.benchmarks._services import plugins, run_once
 from tests.benchmarks.intake import simulated
 
 ALERTS, ROUNDS = 5_000, 1
@@ -62,14 +58,6 @@ OFFLINE = (
     "blazar_stats",
 )
 REAL = CHECKOUT.parent / "shared" / "data" / "ztf_4.02_spark"
-
-
-@dataclass(frozen=True)
-class Whole:
-    """A run of raw2science as its users start it."""
-
-    cpu_s: float
-    peak_mb: float
 
 
 def run(settings: Settings, alerts: int | None = None) -> Report:
@@ -106,16 +94,8 @@ def run(settings: Settings, alerts: int | None = None) -> Report:
             figures, lines = figures + found, lines + table
         else:
             lines.append(f"the modules of fink-science were not measured: {envs} is not there (fink science install ztf)")
-    lines += ["", *_lines(figures)]
+    lines += ["", *measured(figures)]
     return Report(figures, "\n".join(lines))
-
-
-def _lines(figures: Sequence[Figure]) -> list[str]:
-    lines = []
-    for figure in figures:
-        verdict = "" if figure.ok is None else f"goal {figure.goal:g}: {'reached' if figure.ok else 'MISSED'}"
-        lines.append(f"{figure.name:<56}{figure.value:>10g} {figure.unit:<24}{verdict}")
-    return lines
 
 
 def _service(settings: Settings, count: int, say: Callable[[str], None]) -> list[Figure]:
@@ -135,8 +115,8 @@ def _service(settings: Settings, count: int, say: Callable[[str], None]) -> list
                 encoding="utf-8",
             )
             say(f"{sent:,} alerts")
-            _start("stream2raw", conf)
-            wholes[topic] = _start("raw2science", conf)
+            run_once("stream2raw", conf)
+            wholes[topic] = run_once("raw2science", conf)
             if not parquet.committed(Settings.model_validate({"home": home}).science) and number > 1:
                 raise FinkError("bench science: raw2science wrote nothing")
     finally:
@@ -147,23 +127,6 @@ def _service(settings: Settings, count: int, say: Callable[[str], None]) -> list
         Figure("its start", round(wholes["one"].cpu_s, 1), "CPU s"),
         Figure("its peak memory", round(wholes["all"].peak_mb), "MB", 2000.0, at_most=True),
     ]
-
-
-def _start(service: str, conf: Path) -> Whole:
-    command = [sys.executable, "-P", "-m", "fink_broker.commands.start", service, "--once", "-c", str(conf)]
-    environment = {name: value for name, value in os.environ.items() if name not in config.variables(os.environ)}
-    process = Popen(command, cwd=CHECKOUT, stdout=DEVNULL, env=environment)
-    cpu_s, peak = 0.0, 0
-    while process.poll() is None:
-        try:
-            usage = tree_usage(process.pid)
-        except psutil.NoSuchProcess:
-            break
-        cpu_s, peak = max(cpu_s, usage.cpu_s), max(peak, usage.rss)
-        time.sleep(0.1)
-    if process.wait():
-        raise FinkError(f"bench science: {service} ended with {process.returncode}; configuration {conf}")
-    return Whole(cpu_s, peak / 1e6)
 
 
 def _modules(settings: Settings, count: int, progress: Progress) -> tuple[list[Figure], list[str]]:

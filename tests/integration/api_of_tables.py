@@ -32,7 +32,7 @@ from tests.asked import questions
 from tests.served import get, served
 
 TOKEN = "a token of the tests"
-FUZZED = 8  # questions of each path and method
+FUZZED = 5  # questions of each path and method
 
 
 @pytest.fixture(scope="module")

@@ -77,7 +77,9 @@ class Broker:
         if topic not in admin.list_topics(timeout=10).topics:
             admin.create_topics([NewTopic(topic, partitions, 1)])[topic].result(10)
         faults: list[str] = []
-        producer = Producer({"bootstrap.servers": self.kafka, "message.max.bytes": 32_000_000, "queue.buffering.max.kbytes": 200_000})
+        # Idempotent: what is sent again, on a busy machine, keeps its place.
+        options = {"enable.idempotence": True, "message.max.bytes": 32_000_000, "queue.buffering.max.kbytes": 200_000}
+        producer = Producer({"bootstrap.servers": self.kafka, **options})
         for number, value in enumerate(values):
             producer.produce(topic, value, partition=number % partitions, on_delivery=lambda e, _: faults.append(str(e)) if e else None)
         assert producer.flush(60) == 0

@@ -107,6 +107,14 @@ def test_stages_of_a_reader_go_from_the_telescope_to_its_commit(home: tuple[str,
     assert running.batches[0].seconds == 10.0
 
 
+def test_an_alert_without_a_time_says_nothing(home: tuple[str, Home]) -> None:
+    survey, made = home
+    made.raw_batch(2, ("ok", "20260322", [row(survey, SENT, SENT + 1), {**row(survey, SENT, SENT + 1), "kafkaTimestamp": None}], SENT + 2))
+    stages = of(home, "stream2raw").batches[-1].stages
+    assert [sum(stage.counts) for stage in stages.values()] == [1, 2, 1]
+    assert stages["telescope to raw"].p50 == 2.0
+
+
 def test_who_looks_again_reads_only_what_is_new(home: tuple[str, Home], monkeypatch: pytest.MonkeyPatch) -> None:
     survey, made = home
     read: list[int] = []
