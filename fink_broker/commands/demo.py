@@ -203,6 +203,7 @@ def _keep(settings: Settings) -> None:
 Everything is running. Next:
   {fink} show {option}
   {fink} status {option}
+  {fink} start dashboard {option}     (pages in a browser)
   {fink} start simulator --night 20260322 {option}     (sends another night)
   {fink} stop all {option}
 Alerts are in {settings.root / "data"}; users' Kafka is {kafka.connection(settings, settings.kafka.output)}."""

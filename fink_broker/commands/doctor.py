@@ -8,41 +8,26 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import NamedTuple
 
 import psutil
-from confluent_kafka import KafkaException
 
 from fink_broker import config
 from fink_broker.commands import Parser, run
 from fink_broker.commands.config import check
 from fink_broker.config import CHECKOUT, Settings
-from fink_broker.config.sections import KafkaEnd
-from fink_broker.connectors import hbase, kafka
-from fink_broker.errors import ConfigError, FinkError
-from fink_broker.infra import failures, jars, java, ports, processes
-from fink_broker.infra import hbase as hbase_server
-from fink_broker.infra import kafka as kafka_server
+from fink_broker.errors import ConfigError
+from fink_broker.infra import failures, jars, java, processes
+from fink_broker.monitoring.servers import Finding, servers, tried
 from fink_broker.services import registry
 
 _LITTLE_GB, _NONE_GB = 20.0, 2.0
-_ANSWER_S = 3.0
 _CLOCKS_S = 2.0
 # What Spark, Python and a server need beside their heaps.
 _BESIDE_GB = 1.0
 _UNITS = {"k": 1e-6, "m": 1e-3, "g": 1.0, "t": 1e3}
-
-
-class Finding(NamedTuple):
-    """What was looked at, whether it is well (None: not, but nothing has to be done), and what there is to say or do."""
-
-    what: str
-    ok: bool | None
-    text: str
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -66,25 +51,16 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _of(settings: Settings, path: Path) -> Iterator[Finding]:
-    yield _tried("configuration", lambda: check(settings), f"{path} is sound; home is {settings.root}")
+    yield tried("configuration", lambda: check(settings), f"{path} is sound; home is {settings.root}")
     yield from _home(settings.root)
     yield from _memory(settings)
-    yield from _servers(settings)
+    yield from servers(settings)
     yield from _services(settings)
-
-
-def _tried(what: str, ask: Callable[[], object], text: str = "") -> Finding:
-    """Well if nothing is raised that is meant for the user; without a text the answer says it."""
-    try:
-        answer = ask()
-    except (FinkError, KafkaException) as error:
-        return Finding(what, ok=False, text=str(error))
-    return Finding(what, ok=True, text=text or str(answer))
 
 
 def _installation() -> Iterator[Finding]:
     yield Finding("Python", ok=True, text=f"{sys.version.split()[0]}, {sys.executable}")
-    yield _tried("Java", java.executable)
+    yield tried("Java", java.executable)
     wrong = [name for name, wanted in _locked() if _installed(name) != wanted]
     again = f"remove {jars.setup() / 'stamp'} and the folder venv beside it: the next command sets it up again"
     yield Finding("packages", ok=not wrong, text=f"not as locked: {', '.join(wrong)}; {again}" if wrong else "as locked")
@@ -140,27 +116,6 @@ def _gb(heap: str) -> float:
     """Of a size as Java takes it."""
     number, unit = heap[:-1], heap[-1].lower()
     return float(number) * _UNITS[unit]
-
-
-def _servers(settings: Settings) -> Iterator[Finding]:
-    embedded = {"kafka": (settings.kafka.embedded.port, "[kafka.embedded] port"), "hbase": (settings.hbase.port, "[hbase] port")}
-    for name, (port, key) in embedded.items():
-        if processes.find(settings, name) is None and port and not ports.is_free(port):
-            yield Finding(f"port {port}", ok=None, text=f"taken by somebody else: fink start {name} needs it, or set {key}")
-    ends = {"Kafka in": settings.kafka.input, "Kafka out": settings.kafka.output}
-    for what, end in ends.items():
-        if end.servers == "local" and processes.find(settings, kafka_server.NAME) is None:
-            yield Finding(what, ok=None, text="that of this machine, which does not run: fink start kafka")
-            continue
-        yield _tried(what, partial(_ask_kafka, settings, end), f"{end.servers} answers")
-    if settings.hbase.thrift == "local" and processes.find(settings, hbase_server.THRIFT) is None:
-        yield Finding("HBase", ok=None, text="that of this machine, which does not run: fink start hbase")
-        return
-    yield _tried("HBase", lambda: hbase.wait_for(*hbase_server.address(settings), _ANSWER_S), f"{settings.hbase.thrift} answers")
-
-
-def _ask_kafka(settings: Settings, end: KafkaEnd) -> None:
-    kafka.wait_for(kafka_server.connection(settings, end), _ANSWER_S, "Kafka")
 
 
 def _services(settings: Settings) -> Iterator[Finding]:

@@ -33,8 +33,9 @@ def start(settings: Settings) -> Running:
 def _start(settings: Settings) -> Running:
     port = ports.choose(settings.dashboard.port, "the dashboard", "[dashboard] port")
     command = [sys.executable, "-P", "-m", "fink_broker.web.serve", str(port)]
-    # With our passwords: it asks Kafka how far behind the services are.
-    pid = detach(command, settings.log(NAME), os.environ | {"PYTHONPATH": str(CHECKOUT)})
+    # With our passwords: it asks Kafka how far behind the services are. It reads the configuration by itself, but not what `-s` says.
+    environment = os.environ | {"PYTHONPATH": str(CHECKOUT), "FINK_SURVEY": settings.survey}
+    pid = detach(command, settings.log(NAME), environment)
     running = processes.register(settings, NAME, f"{settings.dashboard.host}:{port}", pid)
     _wait(settings, running, port)
     return running

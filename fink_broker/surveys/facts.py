@@ -29,6 +29,8 @@ class Facts:
         Before the name of a band, in the names of sncosmo and SkyPortal (``ztfg``, ``lsstg``).
     brightness, error : tuple of str
         Of the difference image: magnitudes, or a flux where there is a zero point.
+    limit : tuple of str
+        How bright a source had to be to be seen in the same exposure.
     zero_point : float, optional
         AB magnitude of a flux of 1.
     sign, negative : tuple
@@ -47,6 +49,7 @@ class Facts:
     brightness: tuple[str, ...]
     error: tuple[str, ...]
     page: str
+    limit: tuple[str, ...] = ()
     zero_point: float | None = None
     bands: Mapping[Any, str] = field(default_factory=dict)
     sign: tuple[str, ...] = ()

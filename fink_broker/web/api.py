@@ -3,6 +3,7 @@
 ``/api/v1/...`` is the survey of the configuration, ``/api/v1/<survey>/...`` each.
 """
 
+import math
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -82,12 +83,17 @@ def _broker(api: APIRouter, settings: Settings, state: State) -> None:
 
     @api.get("/sky", tags=["objects"])
     def sky(night: Annotated[str, Query(pattern="^[0-9]{8}$")], n: Annotated[int, Query(ge=1, le=asks.MOST)] = 5_000) -> Response:
-        """Where the alerts of a night fell: object, right ascension and declination, degrees."""
-        lookups = surveys.get(settings.survey).lookups
+        """Where the alerts of a night fell: object, right ascension and declination, degrees; of about `n` of them if there are more."""
+        survey = surveys.get(settings.survey)
+        lookups = survey.lookups
         if lookups is None:
             raise UsageError(f"{settings.survey} has no HBase tables yet")
-        rows = query.alerts(settings, night, night, [lookups.object, *lookups.position], limit=n)
-        return Response(encoded(rows.rename_columns(["object", "ra", "dec"]), "json"), media_type=MEDIA["json"])
+        number = next((one["science"] for one in state.nights() if one["night"] == night), 0)
+        # From all of the night and of the sky.
+        where = f"hash({survey.alert_id}) % {math.ceil(number / n)} = 0" if number > n else None
+        rows = query.alerts(settings, night, night, [lookups.object, *lookups.position], where=where, limit=n)
+        names = ["object", "ra", "dec"] if rows.num_columns else []
+        return Response(encoded(rows.rename_columns(names), "json"), media_type=MEDIA["json"])
 
 
 def _survey(api: APIRouter, survey: Survey, pool: Pool) -> None:

@@ -5,26 +5,23 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI, Response
 from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import HTMLResponse, StreamingResponse
+from fastapi.responses import StreamingResponse
 from fastapi.staticfiles import StaticFiles
-from fastapi.templating import Jinja2Templates
 
 from fink_broker import __version__
 from fink_broker.config import Settings
 from fink_broker.monitoring import prometheus
-from fink_broker.web import api, followup, guard, writing
+from fink_broker.web import api, followup, guard, pages, writing
 from fink_broker.web.pool import Pool
 from fink_broker.web.state import FRESH_S, State
 
 _HERE = Path(__file__).parent
-_PAGES = ("index", "live", "history", "aggregation", "classification", "sky", "filters", "rejected", "latest", "cone")
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +47,7 @@ def create(settings: Settings) -> FastAPI:
     app.include_router(followup.router(settings, Pool(settings), writing.allowed(writing.token(settings))))
     app.mount("/static", StaticFiles(directory=_HERE / "static"))
     guard.protect(app, settings.dashboard)
-    _pages(app, settings)
+    app.include_router(pages.router(app, settings, state))
 
     @app.get("/static-plotly.js", include_in_schema=False)
     def plotly() -> Response:
@@ -73,29 +70,6 @@ async def _events(state: State) -> AsyncIterator[str]:
         found = await run_in_threadpool(state.services)
         yield f"data: {json.dumps(found)}\n\n"
         await asyncio.sleep(FRESH_S)
-
-
-def _pages(app: FastAPI, settings: Settings) -> None:
-    templates = Jinja2Templates(_HERE / "templates")
-
-    def page(what: str, request: Request, **more: Any) -> HTMLResponse:
-        about = {"version": __version__, "survey": settings.survey, "pages": _PAGES, "page": what}
-        return templates.TemplateResponse(request, f"{what}.html", about | more)
-
-    for name in _PAGES:
-        app.add_api_route(f"/{name}.html", _shown(page, name), include_in_schema=False, response_class=HTMLResponse)
-    app.add_api_route("/", _shown(page, "index"), include_in_schema=False, response_class=HTMLResponse)
-
-    @app.get("/object/{name}", include_in_schema=False, response_class=HTMLResponse)
-    def an_object(request: Request, name: str) -> HTMLResponse:
-        return page("object", request, name=name)
-
-
-def _shown(page: Callable[..., HTMLResponse], name: str) -> Callable[[Request], HTMLResponse]:
-    def show(request: Request) -> HTMLResponse:
-        return page(name, request)
-
-    return show
 
 
 @lru_cache(maxsize=1)

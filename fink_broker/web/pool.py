@@ -8,6 +8,7 @@ from queue import Empty, SimpleQueue
 
 from fink_broker import query
 from fink_broker.config import Settings
+from fink_broker.infra import hbase
 
 
 class Pool:
@@ -32,6 +33,8 @@ class Pool:
         ServerUnavailable
             The embedded HBase does not run.
         """
+        # A connection to an embedded HBase that has ended would try for seconds.
+        hbase.address(self.settings)
         try:
             tables = self._free.get_nowait()
         except Empty:

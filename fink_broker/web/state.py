@@ -14,6 +14,7 @@ from fink_broker.config import Settings
 from fink_broker.connectors import parquet
 from fink_broker.connectors.parquet import File
 from fink_broker.monitoring import statistics
+from fink_broker.monitoring.servers import servers
 from fink_broker.monitoring.shelf import Kept
 from fink_broker.monitoring.status import status
 
@@ -52,6 +53,7 @@ class State:
         self.settings = settings
         read: Kept = {}
         self.services = Cached(lambda: status(settings, kept=read))
+        self.servers = Cached(lambda: [finding._asdict() for finding in servers(settings)])
         self._files = Cached(self._committed)
         self._known: dict[Path, File] = {}  # with the rows that were read from their footers
 

@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import numpy as np
+import psutil
 
 from fink_broker import query, surveys
 from fink_broker.commands.bench import Figure, Report
@@ -45,19 +46,23 @@ def run(settings: Settings, alerts: int | None) -> Report:
     try:
         _fill(settings, objects)
         figures, lines = [], [f"{objects:,} objects of {PER_OBJECT} alerts with {len(kinds())} columns; {CLIENTS} clients"]
-        with _dashboard(settings) as port:
+        with _dashboard(settings) as (port, process):
             _asked(port, objects, "", 20.0, 3.0)  # what is loaded at the first questions
             for what, (columns, pace) in GOALS.items():
+                before = _cpu(process)
                 took, seconds = _asked(port, objects, columns, pace, SECONDS)
+                cpu = (_cpu(process) - before) / len(took) * 1_000
                 rate, p99 = len(took) / seconds, float(np.percentile(took, 99)) * 1_000
                 fastest, _ = _asked(port, objects, columns, 0.0, SECONDS)
                 figures += [
                     Figure(f"{what}, asked {pace:g} times a second", rate, "answers/s", pace * 0.98),
                     Figure(f"{what}, p99", p99, "ms", P99_MS, at_most=True),
+                    Figure(f"{what}, CPU of the dashboard", cpu, "ms/answer"),
                     Figure(f"{what}, as fast as answered", len(fastest) / SECONDS, "answers/s"),
                 ]
-                p50 = float(np.percentile(took, 50)) * 1_000
-                lines.append(f"{what}: {rate:5.1f} /s, p50 {p50:5.1f} ms, p99 {p99:5.1f} ms; at most {len(fastest) / SECONDS:5.1f} /s")
+                p50, most = float(np.percentile(took, 50)) * 1_000, len(fastest) / SECONDS
+                times = f"p50 {p50:5.1f} ms, p99 {p99:5.1f} ms, CPU {cpu:4.1f} ms"
+                lines.append(f"{what}: {rate:5.1f} /s, {times}; at most {most:5.1f} /s")
         return Report(figures, "\n".join(lines))
     finally:
         processes.stop(settings, hbase.NAME, say=lambda line: None)
@@ -101,7 +106,7 @@ def _row(number: int, alert: int, columns: dict[str, str], rng: np.random.Genera
 
 
 @contextmanager
-def _dashboard(settings: Settings) -> Iterator[int]:
+def _dashboard(settings: Settings) -> Iterator[tuple[int, psutil.Process]]:
     conf, port = settings.root / "api.conf", ports.free()
     here = settings.hbase
     text = f'home = "{settings.root}"\n[hbase]\nport = 0\ntable_prefix = "{here.table_prefix}"\n[dashboard]\nrate_per_second = 0\n'
@@ -111,10 +116,16 @@ def _dashboard(settings: Settings) -> Iterator[int]:
     try:
         while not ports.answers(port) and process.poll() is None:
             time.sleep(0.05)
-        yield port
+        yield port, psutil.Process(process.pid)
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(20)
+
+
+def _cpu(process: psutil.Process) -> float:
+    """Seconds of CPU that a process has used."""
+    times = process.cpu_times()
+    return float(times.user + times.system)
 
 
 def _asked(port: int, objects: int, columns: str, pace: float, seconds: float) -> tuple[list[float], float]:

@@ -11,6 +11,7 @@ import pytest
 from fink_broker.commands import doctor
 from fink_broker.config import Settings
 from fink_broker.infra import failures
+from fink_broker.monitoring import servers
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def findings(capsys: pytest.CaptureFixture[str]) -> dict[str, dict[str, object]]
 def test_what_does_not_answer_is_wrong_and_what_does_not_run_is_noted(
     conf: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(doctor, "_ANSWER_S", 0.2)
+    monkeypatch.setattr(servers, "_ANSWER_S", 0.2)
     failures.note(Settings(home=conf.parent / "home"), "archive", "HBase went away")
     assert doctor.main(["-c", str(conf), "--json"]) == 1
     found = findings(capsys)
@@ -58,7 +59,7 @@ def test_a_port_that_is_taken_and_a_disk_that_is_full_are_said(tmp_path: Path, m
         taken.listen()
         port = taken.getsockname()[1]
         settings = Settings.model_validate({"home": tmp_path, "hbase": {"port": port}, "kafka": {"embedded": {"port": 0}}})
-        found = {one.what: one for one in doctor._servers(settings)}
+        found = {one.what: one for one in servers.servers(settings)}
     assert "[hbase] port" in found[f"port {port}"].text
     monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: doctor.shutil._ntuple_diskusage(10**12, 10**12, 10**9))  # type: ignore[attr-defined]
     assert {one.what: one.ok for one in doctor._home(tmp_path)}["disk"] is False

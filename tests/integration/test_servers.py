@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import threading
+import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -209,6 +210,8 @@ def test_hbase_that_ends_while_it_starts_points_to_its_log(home: Settings) -> No
 
 
 def test_all_start_side_by_side(home: Settings) -> None:
+    # As `fink start ... -s rubin` gives it, and no file.
+    home = home.model_copy(update={"survey": "rubin"})
     threads = [threading.Thread(target=server.start, args=[home]) for server in SERVERS.values()]
     for thread in threads:
         thread.start()
@@ -217,6 +220,10 @@ def test_all_start_side_by_side(home: Settings) -> None:
     assert sorted(running.name for running in processes.all_running(home)) == ["dashboard", "hbase", "hbase-thrift", "kafka", "registry"]
     assert AdminClient({"bootstrap.servers": address(home)}).list_topics(timeout=10).brokers
     connect(home).close()
+    dashboard = processes.find(home, "dashboard")
+    assert dashboard is not None
+    with urllib.request.urlopen(f"http://{dashboard.address}/") as page:
+        assert "<span>rubin, version " in page.read().decode()
 
 
 def test_unreachable_cluster_is_not_taken_for_a_ready_one() -> None:

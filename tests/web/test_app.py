@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import urllib.request
 
@@ -10,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.served import get
 
-NAMES = "index live history aggregation classification sky filters rejected latest cone"
+NAMES = "index live history aggregation classification sky filters rejected latest cone api"
 PAGES = ("", *(f"{name}.html" for name in NAMES.split()))
 
 
@@ -26,7 +27,7 @@ def test_pages_are_there_and_say_what_they_may_load(address: str, page: str) -> 
 
 
 def test_what_pages_load_is_there(address: str) -> None:
-    for path, what in (("/static/fink.js", b"DOMContentLoaded"), ("/static/style.css", b"body"), ("/static-plotly.js", b"plotly.js")):
+    for path, what in (("/static/pages.js", b"import"), ("/static/style.css", b"body"), ("/static-plotly.js", b"plotly.js")):
         code, _, body = get(address + path)
         assert code == 200
         assert what in body
@@ -39,13 +40,32 @@ def test_names_of_objects_cannot_be_scripts(address: str) -> None:
     assert b"<script>alert" not in body
 
 
+def test_an_object_is_found_by_its_name(address: str) -> None:
+    code, _, body = get(f"{address}/object?name=%20ZTF18abcdefg%20")
+    assert code == 200
+    assert b'data-object="ZTF18abcdefg"' in body
+
+
+def test_the_page_of_the_api_names_every_call_and_parameter(address: str) -> None:
+    page = html.unescape(get(f"{address}/api.html")[2].decode())
+    for path, methods in json.loads(get(f"{address}/api/v1/openapi.json")[2])["paths"].items():
+        assert f"<code>{path.replace('/ztf/', '/')}</code>" in page
+        assert all(f"<code>{one['name']}</code>" in page for method in methods.values() for one in method.get("parameters", ()))
+
+
+def test_servers_that_do_not_run_are_said(address: str) -> None:
+    found = {one["what"]: (one["ok"], one["text"]) for one in json.loads(get(f"{address}/servers")[2])}
+    assert found["HBase"] == (None, "that of this machine, which does not run: fink start hbase")
+    assert not found["Kafka in"][0]
+
+
 def test_the_state_of_the_services(address: str) -> None:
     code, _, body = get(f"{address}/api/v1/status")
     state = json.loads(body)
     assert code == 200
     assert state["ok"]
     assert state["services"]["stream2raw"]["state"] == "stopped"
-    assert json.loads(get(f"{address}/api/v1/nights")[2]) == []
+    assert json.loads(get(f"{address}/api/v1/nights")[2]) == json.loads(get(f"{address}/api/v1/sky?night=20260322")[2]) == []
     assert sum(json.loads(get(f"{address}/api/v1/history")[2])["raw"]) == 0
     assert json.loads(get(f"{address}/api/v1/counts")[2]) == {}
     assert {"bright", "rising"} <= json.loads(get(f"{address}/api/v1/tags")[2]).keys()

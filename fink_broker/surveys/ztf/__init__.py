@@ -76,6 +76,7 @@ SURVEY = Survey(
         prefix="ztf",
         brightness=("candidate.magpsf", "magpsf"),
         error=("candidate.sigmapsf", "sigmapsf"),
+        limit=("candidate.diffmaglim", "diffmaglim"),
         sign=("candidate.isdiffpos",),
         negative=("f", "0"),
         page="https://ztf.fink-portal.org/{object}",

@@ -1,224 +1,97 @@
-"use strict";
 // What the pages share: questions to the API, tables and plots.
 
-const byId = (id) => document.getElementById(id);
+export const byId = (id) => document.getElementById(id);
+export const family = (column) => column.split(":")[0];
 const text = (value) => value === null || value === undefined ? "" : typeof value === "object" ? JSON.stringify(value) : String(value);
-const number = (value) => typeof value === "number" ? value.toLocaleString("en") : text(value);
 
-// Ids are larger than what JavaScript's numbers hold: in the JSON they become texts before they are parsed.
-async function ask(path) {
-  const answer = await fetch(path);
-  const body = await answer.text();
-  const exact = body.replace(/([:\[,]\s*)(-?\d{16,})(?=\s*[,}\]])/g, '$1"$2"');
-  const found = body ? JSON.parse(exact) : null;
-  if (!answer.ok) throw new Error(found && (found.error || JSON.stringify(found.detail)) || answer.statusText);
+// Ids are larger than what JavaScript's numbers hold: such a number stays the text that it is in the JSON.
+export const exact = (body) => JSON.parse(body, (_, value, at) => Number.isInteger(value) && !Number.isSafeInteger(value) && at ? at.source : value);
+
+export async function ask(path, parameters = {}) {
+  const given = Object.entries(parameters).filter(([, value]) => value !== "" && value !== undefined && value !== null);
+  const address = (path.startsWith("/") ? path : `/api/v1/${path}`) + (given.length ? `?${new URLSearchParams(given)}` : "");
+  let answer;
+  try {
+    answer = await fetch(address);
+  } catch {
+    throw new Error("the dashboard does not answer: fink start dashboard");
+  }
+  const found = exact(await answer.text());
+  if (!answer.ok) throw new Error(found.error);
   return found;
 }
 
-function say(problem) {
+export function say(problem) {
   const place = byId("problem");
   place.textContent = problem ? String(problem.message || problem) : "";
   place.hidden = !problem;
 }
 
-function element(name, content, attributes = {}) {
+export function element(name, content = "", attributes = {}) {
   const made = document.createElement(name);
   Object.assign(made, attributes);
-  if (content instanceof Node) made.append(content); else made.textContent = text(content);
+  made.append(content instanceof Node ? content : text(content));
   return made;
 }
 
 // Rows of cells: texts, numbers or nodes.
-function table(place, titles, rows) {
-  const head = element("tr", "");
-  const isNumber = titles.map((_, place) => rows.length > 0 && rows.every((cells) => typeof cells[place] === "number" || cells[place] === ""));
-  titles.forEach((title, place) => head.append(element("th", title, { scope: "col", className: isNumber[place] ? "number" : "" })));
-  const body = document.createElement("tbody");
-  rows.forEach((cells) => {
-    const row = document.createElement("tr");
-    cells.forEach((cell) => row.append(element("td", cell instanceof Node ? cell : typeof cell === "number" ? number(cell) : cell,
-      { className: typeof cell === "number" ? "number" : "" })));
-    body.append(row);
+export function table(place, titles, rows, nothing = "nothing yet") {
+  if (!rows.length) {
+    place.replaceChildren(element("p", nothing, { className: "note" }));
+    return;
+  }
+  const numeric = titles.map((_, at) => rows.every((cells) => typeof cells[at] === "number" || cells[at] === ""));
+  const className = (at) => numeric[at] ? "number" : "";
+  const head = document.createElement("tr");
+  head.append(...titles.map((title, at) => element("th", title, { scope: "col", className: className(at) })));
+  const lines = rows.map((cells) => {
+    const line = document.createElement("tr");
+    line.append(...cells.map((cell, at) => element("td", typeof cell === "number" ? cell.toLocaleString("en") : cell, { className: className(at) })));
+    return line;
   });
-  const made = document.createElement("table");
-  const top = document.createElement("thead");
+  const [made, top, body] = ["table", "thead", "tbody"].map((name) => document.createElement(name));
   top.append(head);
+  body.append(...lines);
   made.append(top, body);
-  place.replaceChildren(rows.length ? made : element("p", "nothing yet", { className: "note" }));
+  place.replaceChildren(made);
 }
 
-const colours = () => {
-  const style = getComputedStyle(document.documentElement);
-  return { ink: style.getPropertyValue("--ink").trim(), line: style.getPropertyValue("--line").trim() };
-};
+const narrow = () => window.innerWidth < 700;
 
-function plot(id, traces, layout = {}) {
-  const { ink, line } = colours();
-  const axis = { gridcolor: line, zerolinecolor: line };
-  return Plotly.react(id, traces, {
-    paper_bgcolor: "transparent", plot_bgcolor: "transparent", font: { color: ink }, margin: { t: 20, r: 20 }, ...layout,
+// Plotly is large: it is fetched with the first plot, and what a page says in words does not wait for it.
+let fetched;
+function plotly() {
+  fetched ??= new Promise((resolve, reject) => {
+    const onerror = () => reject(new Error("plots are not there: the dashboard does not answer"));
+    document.head.append(element("script", "", { src: "/static-plotly.js", onload: () => resolve(window.Plotly), onerror }));
+  });
+  return fetched;
+}
+
+export async function plot(id, traces, layout = {}) {
+  const style = getComputedStyle(document.documentElement);
+  const line = style.getPropertyValue("--line").trim();
+  const axis = { gridcolor: line, zerolinecolor: line, automargin: true };
+  const drawn = await plotly();
+  return drawn.react(id, traces, {
+    paper_bgcolor: "transparent", plot_bgcolor: "transparent", font: { color: style.getPropertyValue("--ink").trim() },
+    bargap: 0.4, margin: { t: 20, r: 20, b: 50, l: narrow() ? 50 : 70 }, legend: { orientation: "h", y: 1.02, yanchor: "bottom" }, ...layout,
     xaxis: { ...axis, ...layout.xaxis }, yaxis: { ...axis, ...layout.yaxis },
   }, { responsive: true, displaylogo: false, displayModeBar: false });
 }
 
-const link = (object) => element("a", object, { href: `/object/${encodeURIComponent(object)}` });
-
-const dropped = (service) => ["rejected", "cut", "duplicate"].reduce((sum, key) => {
-  const value = service[key] || 0;
-  return sum + (typeof value === "object" ? Object.values(value).reduce((a, b) => a + b, 0) : value);
-}, 0);
-
-function showServices(state) {
-  byId("verdict").textContent = state.ok ? "all is well: sums meet" : "something is wrong";
-  byId("verdict").className = state.ok ? "running" : "bad";
-  table(byId("services"), ["service", "state", "in", "out", "dropped", "lag", "alerts/s", "p50 s", "p99 s"],
-    Object.entries(state.services).map(([name, one]) => [
-      name, element("span", one.state + (one.ok ? "" : ", sums do not meet"), { className: one.ok ? one.state : "bad", title: one.failure ? one.failure.reason : "" }),
-      one.in, one.out, dropped(one), one.lag === null ? "?" : one.lag, one.rate === null ? "" : one.rate,
-      one.latency_s ? one.latency_s.p50 : "", one.latency_s ? one.latency_s.p99 : ""]));
+// Counts as bars, the largest first, and as a table that says the same.
+export function counted(id, title, counts, { rows = id + "-rows", sorted = true, most = 40 } = {}) {
+  const found = Object.entries(counts).sort((one, other) => sorted ? other[1] - one[1] : one[0].localeCompare(other[0], "en", { numeric: true }));
+  byId(id).hidden = !found.length;
+  if (found.length) {
+    const shown = found.slice(0, most);
+    plot(id, [{ x: shown.map((one) => one[0] || "none"), y: shown.map((one) => one[1]), type: "bar" }],
+      { xaxis: { type: "category" }, yaxis: { title: { text: "alerts" } } }).catch(say);
+  }
+  table(byId(rows), [title, "alerts"], found.map(([name, number]) => [name || "none", number]), "nothing was counted: fink start aggregation counts");
 }
 
-const pages = {
-  async index() {
-    showServices(await ask("/api/v1/status"));
-    const failed = Object.entries((await ask("/api/v1/status")).services).filter(([, one]) => one.failure);
-    if (failed.length) say(failed.map(([name, one]) => `${name} failed: ${one.failure.reason}`).join("; "));
-  },
+export const choices = (place, values) => place.append(...values.map((value) => element("option", value, { value })));
 
-  live() {
-    const points = {};
-    const events = new EventSource("/events");
-    events.onmessage = (message) => {
-      say(null);
-      const state = JSON.parse(message.data);
-      showServices(state);
-      const now = new Date();
-      Object.entries(state.services).forEach(([name, one]) => {
-        if (one.rate === null) return;
-        points[name] = points[name] || { x: [], y: [], name, mode: "lines+markers" };
-        points[name].x.push(now); points[name].y.push(one.rate);
-        if (points[name].x.length > 300) { points[name].x.shift(); points[name].y.shift(); }
-      });
-      byId("moved").textContent = now.toISOString().slice(11, 19) + " UTC";
-      plot("rates", Object.values(points), { yaxis: { title: { text: "alerts/s" }, rangemode: "tozero" } });
-    };
-    events.onerror = () => say("the dashboard does not answer; trying again");
-  },
-
-  async history() {
-    const draw = async () => {
-      const seconds = byId("range").value;
-      const found = await ask("/api/v1/history" + (seconds ? `?seconds=${seconds}` : ""));
-      plot("history", ["raw", "rejected", "science"].map((name) => ({ x: found.times, y: found[name], name, type: "bar" })),
-        { barmode: "group", yaxis: { title: { text: `alerts in ${found.step_s} s` } } });
-    };
-    byId("range").onchange = () => draw().catch(say);
-    await draw();
-  },
-
-  async aggregation() {
-    const nights = await ask("/api/v1/nights");
-    table(byId("nights"), ["night", "in raw", "rejected", "in science"], nights.map((one) => [one.night, one.raw, one.rejected, one.science]));
-    const counted = await ask("/api/v1/counts");
-    table(byId("topics"), ["topic", "alerts selected"], Object.entries(counted.filter || {}));
-    table(byId("fields"), ["band", "alerts in science"], Object.entries(counted.band || {}));
-    plot("by-night", ["raw", "science"].map((name) => ({ x: nights.map((one) => one.night), y: nights.map((one) => one[name]), name, type: "bar" })),
-      { xaxis: { type: "category" }, yaxis: { title: { text: "alerts" } } });
-  },
-
-  async classification() {
-    const rows = (await ask("/api/v1/counts")).class || {};
-    const sorted = Object.entries(rows).sort((one, other) => other[1] - one[1]);
-    table(byId("classes"), ["class", "alerts in science"], sorted);
-    plot("by-class", [{ x: sorted.map((one) => one[0]), y: sorted.map((one) => one[1]), type: "bar" }], { yaxis: { title: { text: "alerts" } } });
-  },
-
-  async sky() {
-    const nights = await ask("/api/v1/nights");
-    const choice = byId("night");
-    choice.replaceChildren(...nights.map((one) => element("option", one.night)));
-    const draw = async () => {
-      if (!choice.value) return;
-      const found = await ask(`/api/v1/sky?night=${choice.value}`);
-      plot("places", [{ type: "scattergeo", lon: found.map((one) => -one.ra), lat: found.map((one) => one.dec), text: found.map((one) => one.object), mode: "markers", marker: { size: 4 } }], {
-        height: 600, geo: { projection: { type: "mollweide" }, visible: false, bgcolor: "transparent", lonaxis: { showgrid: true }, lataxis: { showgrid: true } } });
-    };
-    choice.onchange = () => draw().catch(say);
-    await draw();
-  },
-
-  async filters() {
-    const [tags, state] = [await ask("/api/v1/tags"), await ask("/api/v1/status")];
-    const found = (state.services.distribution || {}).filters || {};
-    table(byId("filters"), ["filter", "what it selects", "CPU ms an alert", "no answer for", "state"], Object.entries(tags).map(([name, one]) => {
-      const seen = found[name] || {};
-      return [name, one.description, seen.cpu_ms === undefined ? "" : seen.cpu_ms, seen.failures || 0, seen.off ? `off: ${seen.off.reason}` : "on"];
-    }));
-  },
-
-  async rejected() {
-    const state = await ask("/api/v1/status");
-    const rows = Object.entries(state.services).flatMap(([name, one]) => [
-      ...Object.entries(one.rejected).map(([reason, count]) => [name, "rejected: " + reason, count]),
-      ...Object.entries(one.cuts || {}).map(([cut, count]) => [name, "cut: " + cut, count]),
-    ]);
-    table(byId("rejected"), ["service", "why", "alerts"], rows.filter((row) => row[2]));
-  },
-
-  latest() {
-    search("latests", (form) => `class=${encodeURIComponent(form.get("class"))}&n=${form.get("n")}`);
-  },
-
-  cone() {
-    search("conesearch", (form) => ["ra", "dec", "radius"].map((name) => `${name}=${encodeURIComponent(form.get(name))}`).join("&"));
-  },
-
-  async object() {
-    const name = document.body.dataset.object;
-    const rows = await ask(`/api/v1/objects?objectId=${encodeURIComponent(name)}&withupperlim=true`);
-    if (!rows.length) throw new Error(`${name} is not known here`);
-    lightCurve(rows);
-    const valid = rows.filter((row) => row["d:tag"] === "valid");
-    const last = (valid.length ? valid : rows)[0];
-    table(byId("values"), ["column", "value of the last alert"],
-      Object.keys(last).filter((column) => column.startsWith("d:") && last[column] !== null).map((column) => [column, text(last[column])]));
-    for (const image of document.querySelectorAll(".cutouts img")) {
-      image.onerror = () => { image.alt = "not there"; };
-      image.src = `/api/v1/cutouts?objectId=${encodeURIComponent(name)}&kind=${image.dataset.kind}&output-format=PNG`;
-    }
-  },
-};
-
-function search(path, parameters) {
-  const form = byId("search");
-  const run = async () => {
-    say(null);
-    const rows = await ask(`/api/v1/${path}?${parameters(new FormData(form))}`);
-    const columns = rows.length ? Object.keys(rows[0]).filter((name) => rows.some((row) => row[name] !== null)).slice(0, 12) : [];
-    table(byId("found"), columns, rows.map((row) => columns.map((name) => name === "i:objectId" ? link(row[name]) : text(row[name]))));
-  };
-  form.onsubmit = (event) => { event.preventDefault(); run().catch(say); };
-}
-
-const BANDS = { 1: ["g", "#3a8f4d"], 2: ["r", "#c8442c"], 3: ["i", "#8a5a00"] };
-
-function lightCurve(rows) {
-  const days = (row) => new Date((row["i:jd"] - 2440587.5) * 86400000);
-  const traces = Object.entries(BANDS).flatMap(([fid, [band, color]]) => {
-    const here = rows.filter((row) => String(row["i:fid"]) === fid);
-    const seen = here.filter((row) => row["i:magpsf"] !== null && row["i:magpsf"] !== undefined);
-    const limits = here.filter((row) => row["d:tag"] === "upperlim");
-    return [
-      { x: seen.map(days), y: seen.map((row) => row["i:magpsf"]), name: band, mode: "markers", marker: { color, size: 8 },
-        error_y: { type: "data", array: seen.map((row) => row["i:sigmapsf"]), color } },
-      { x: limits.map(days), y: limits.map((row) => row["i:diffmaglim"]), name: `${band}, upper limits`, mode: "markers",
-        marker: { color, size: 7, symbol: "triangle-down-open" } },
-    ].filter((trace) => trace.x.length);
-  });
-  plot("curve", traces, { yaxis: { title: { text: "difference magnitude" }, autorange: "reversed" } });
-}
-
-document.addEventListener("DOMContentLoaded", () => {
-  const page = document.body.dataset.page;
-  Promise.resolve(pages[page] && pages[page]()).catch(say);
-});
+export const link = (object) => element("a", object, { href: `/object/${encodeURIComponent(object)}` });
