@@ -28,14 +28,14 @@ class Written(NamedTuple):
     collisions: list[str]
 
 
-def _file(settings: Settings) -> Path:
+def file_of(settings: Settings) -> Path:
     """Where the rows of each batch are counted: a line of JSON a batch, the last one of a number is right."""
     return settings.root / "data" / "metrics" / "archive.jsonl"
 
 
 def keep(settings: Settings, batch: int, written: Written) -> None:
     """Note what a batch wrote."""
-    path = _file(settings)
+    path = file_of(settings)
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", encoding="utf-8") as file:
         file.write(json.dumps({"batch": batch, "in": written.alerts, "rows": written.rows, "collisions": written.collisions}) + "\n")
@@ -43,7 +43,7 @@ def keep(settings: Settings, batch: int, written: Written) -> None:
 
 def counts(settings: Settings) -> Written:
     """What was archived in all; a batch that ran twice counts once, and so does a collision, whichever run has met it."""
-    path = _file(settings)
+    path = file_of(settings)
     batches, collisions = {}, set()
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
         entry = json.loads(line)

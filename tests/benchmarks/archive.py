@@ -137,7 +137,7 @@ def _service(settings: Settings, size: str, chosen: Sequence[str]) -> Whole:
     with Client(archive.place(own)) as client:
         tables.make(own, surveys.get("ztf").tables, client)
     # For both kinds of runs the same files: what an earlier one has noted is put away.
-    checkpoint, counted = own.checkpoint(archive.NAME), archived.counts_file(own)
+    checkpoint, counted = own.checkpoint(archive.NAME), archived.file_of(own)
     for old in (checkpoint, counted):
         if old.exists():
             old.rename(old.with_name(f"{old.name}-{time.monotonic_ns()}"))
