@@ -1,6 +1,8 @@
 """Fixtures that all tests share: alerts, settings with a temporary HOME, one Spark session, and the real servers."""
 
+import os
 import signal
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,18 @@ from fink_broker.session import session
 def pytest_addoption(parser: pytest.Parser) -> None:
     """How often tests of faults kill what they test: for more there is no time in a run of all tests."""
     parser.addoption("--kills", type=int, default=1, help="kills in tests of faults (default 1)")
+
+
+@pytest.fixture(autouse=True)
+def temporary_folder() -> Iterator[None]:
+    """A worker's place makes its folder that of temporary files, of its process: here that is the process of all tests."""
+    variable, folder = os.environ.get("TMPDIR"), tempfile.tempdir
+    yield
+    tempfile.tempdir = folder
+    if variable is not None:
+        os.environ["TMPDIR"] = variable
+    else:
+        os.environ.pop("TMPDIR", None)
 
 
 @pytest.fixture(scope="session")

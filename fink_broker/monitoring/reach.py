@@ -41,8 +41,9 @@ def position(checkpoint: Path, batch: int, source: int = 0) -> int:
 
 
 def positions(checkpoint: Path, source: int = 0) -> dict[Path, int]:
-    """Where in that log each file is."""
-    return {parquet.local_path(entry["path"]): number for number, entry in entries(checkpoint / "sources" / str(source))}
+    """Where in that log each file is; nothing of a query that reads something else, of which Spark notes other things there."""
+    noted = entries(checkpoint / "sources" / str(source))
+    return {parquet.local_path(entry["path"]): number for number, entry in noted if "path" in entry}
 
 
 class Order:

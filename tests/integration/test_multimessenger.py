@@ -22,6 +22,7 @@ from fink_broker.connectors import gcn, kafka, parquet
 from fink_broker.connectors.security import Connection
 from fink_broker.errors import ConfigError
 from fink_broker.infra.processes import Running
+from fink_broker.monitoring import notices
 from fink_broker.notices.match import FIELDS
 from fink_broker.notices.notice import parse
 from fink_broker.services import multimessenger
@@ -153,7 +154,7 @@ def test_each_alert_meets_each_notice_once(kafka_server: Running, spark: SparkSe
     assert bronze == [(number, *notice) for number in (1, 2, 7) for notice in (swift, refined)]
     assert [one["candid"] for one in seen["fink_grb_gold"]] == [1, 1, 7, 7]
     assert [(one["candid"], one["triggerId"], one["event"]) for one in seen["fink_gw_bronze"]] == [(8, "S260322a", "gw")]
-    found = multimessenger.notices(broker.settings)
+    found = notices.summary(broker.settings.notices_book)
     assert (found["read"], found["unusable"], list(found["faults"])) == (4, {}, ["broken"])
     _while_it_runs(broker)
 
@@ -174,7 +175,7 @@ def _while_it_runs(broker: Broker) -> None:
         multimessenger.settle(context, query)
     seen = broker.read()
     assert [(one["candid"], one["triggerId"]) for one in seen["fink_grb_bronze"]] == [(number, "late") for number in (1, 2, 7)]
-    assert len(multimessenger.notices(broker.settings)["faults"]) == 2
+    assert len(notices.summary(broker.settings.notices_book)["faults"]) == 2
     inbox = gcn.Inbox(server, "gcn_test_.*", folder)
     assert inbox.fetch() == 0
     inbox.close()
