@@ -109,7 +109,7 @@ class HBase(Section):
 
     thrift: str = "local"
     port: Port = 9090
-    heap: str = "768m"
+    heap: str = "1g"
     table_prefix: str = ""
     batch_cells: Count = 20_000
     regions: Count = 1

@@ -10,9 +10,8 @@ from fink_broker.config import Settings
 from fink_broker.errors import ConfigError
 from fink_broker.infra import jars
 
-# A small machine is better served by little compilation and one collector thread than by peak speed.
+# A small machine is better served by little compilation than by peak speed.
 _FLAGS = (
-    "-XX:+UseSerialGC",
     "-XX:TieredStopAtLevel=1",
     "-XX:+ExitOnOutOfMemoryError",
     "-XX:-UsePerfData",
@@ -39,7 +38,9 @@ def executable() -> str:
     return found
 
 
-def command(settings: Settings, name: str, *, class_path: list[Path], heap: str, options: list[str], main: list[str]) -> list[str]:
+def command(
+    settings: Settings, name: str, *, class_path: list[Path], heap: str, options: list[str], main: list[str], collector: str = "Serial"
+) -> list[str]:
     """Command line of a server.
 
     Parameters
@@ -54,12 +55,14 @@ def command(settings: Settings, name: str, *, class_path: list[Path], heap: str,
         More options of the virtual machine.
     main : list of str
         Class and arguments.
+    collector : {"Serial", "G1"}
+        Of garbage: the first needs one thread and the least CPU time, the second holds nobody up for long.
     """
     # Kafka comes without a logger; HBase's serves both.
     loggers = sorted(jars.folder("hbase").glob("*reload4j*.jar"))
     logging = [f"-Dlog4j.configuration={_LOG4J.as_uri()}", f"-Dfink.log={settings.log(name)}"]
     joined = os.pathsep.join(str(path) for path in [*class_path, *loggers])
-    return [executable(), f"-Xmx{heap}", *_FLAGS, *logging, *options, "-cp", joined, *main]
+    return [executable(), f"-Xmx{heap}", f"-XX:+Use{collector}GC", *_FLAGS, *logging, *options, "-cp", joined, *main]
 
 
 def jar_folder(name: str) -> Path:
