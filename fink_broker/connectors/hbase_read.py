@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import happybase
+from Hbase_thrift import TScan
 
 from fink_broker.connectors.hbase import SCHEMA_PREFIX, Client
 from fink_broker.errors import UsageError
@@ -169,11 +170,24 @@ def _scan(
 ) -> Callable[[happybase.Table], Rows]:
     first, end = (stretch.end, _before(stretch.first)) if stretch.backwards else (stretch.first, stretch.end)
     size = min(limit or _SCAN_ROWS, _SCAN_ROWS)
-    return lambda opened: list(
-        opened.scan(
-            row_start=first, row_stop=end, columns=columns, limit=limit, batch_size=size, reverse=stretch.backwards, filter=condition
-        )
-    )
+    scan = TScan(startRow=first, stopRow=end, columns=columns, caching=size, filterString=condition, reversed=stretch.backwards or None)
+
+    def ask(opened: happybase.Table) -> Rows:
+        """As happybase's `scan`, which asks whether there is more also where fewer have come than were asked for: a question of four."""
+        client = opened.connection.client
+        number = client.scannerOpenWithScan(opened.name, scan, {})
+        try:
+            found: Rows = []
+            while wanted := size if limit is None else min(size, limit - len(found)):
+                some = client.scannerGetList(number, wanted)
+                found += [(row.row, {name: cell.value for name, cell in row.columns.items()}) for row in some]
+                if len(some) < wanted:
+                    break
+            return found
+        finally:
+            client.scannerClose(number)
+
+    return ask
 
 
 def _encoded(columns: Sequence[str] | None) -> list[bytes] | None:

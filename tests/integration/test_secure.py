@@ -37,6 +37,7 @@ from fink_broker.transforms.rights import Audience
 from tests import fink_client
 from tests.compare import as_sent, differences
 from tests.integration.conftest import Broker
+from tests.integration.test_own_service import until
 
 pytestmark = pytest.mark.integration
 
@@ -258,7 +259,8 @@ def test_two_users_read_what_each_may_see(secured: Secured, shown: dict[str, str
             transfer.check_user(secured.end(), name, Audience("partners"))
     assert past not in admin.list_topics(timeout=10).topics
     users.share("alice", [past])
-    assert past in admin.list_topics(timeout=10).topics
+    # Kafka's broker learns of rights from its controller.
+    until(lambda: past in admin.list_topics(timeout=10).topics, "a topic that is shared", 30)
     texts = [path.read_bytes() for path in secured.settings.root.rglob("*") if path.is_file()]
     assert not any(who["password"].encode() in text for who in (alice, bob) for text in texts)
     assert secured.run("user", "remove", "alice") == "alice is removed\n"
