@@ -45,6 +45,10 @@ class Reference:
     function: str
     text: str = field(default="", repr=False)
 
+    def __str__(self) -> str:
+        """As the configuration names it."""
+        return f"{self.source}:{self.function}"
+
     def load(self) -> Callable[..., Any]:
         """The function.
 

@@ -52,7 +52,7 @@ def light_curve(
         parts = [_tagged(found, known.tag, VALID)]
         for tag, table in known.limits.items():
             there = set(tables.kinds(table))
-            beside = None if wanted is None else [one for one in tables.columns(lookup.table, wanted) or () if one in there]
+            beside = None if columns is None else [one for one in tables.columns(lookup.table, wanted) or () if one in there]
             part = tables.stretches(table, [begin], beside)
             # What an alert was made of is of bad quality only beside it.
             fresh = ~np.isin(_times(part, known.time), _times(found, known.time))

@@ -119,9 +119,10 @@ class Tables:
         names: dict[str, str] = {}
         for column in kinds:
             names.setdefault(column.partition(":")[2], column)
+        whole = {ANNOTATIONS, *(column.partition(":")[0] for column in kinds)}
         found = []
         for one in wanted:
-            full = one if one in kinds or one.partition(":")[0] == ANNOTATIONS else names.get(one)
+            full = one if one in kinds or one in whole or one.startswith(f"{ANNOTATIONS}:") else names.get(one)
             if full is None:
                 raise UsageError(f"{table} has no column '{one}'; there are {', '.join(kinds)}"[:600])
             found.append(full)

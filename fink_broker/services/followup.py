@@ -70,7 +70,10 @@ def ask(settings: Settings, tables: query.Tables, name: str, to: str, *, send: b
         The endpoint has refused it, or did not answer.
     """
     check(settings, to)
-    [way] = [one for one in ways(settings, tables.survey) if one.name == to]
+    # The others need not be ready.
+    secrets = {name: secret for name, secret in settings.secrets.items() if name == to}
+    only = {"outlets": [one for one in settings.outlets if one.name == to], "secrets": secrets}
+    [way] = ways(settings.model_copy(update=only), tables.survey)
     found, sent, notes, begun = _last(tables, name, way), list[str](), Notes(), time.monotonic()
     deliver = Sender(way)
 

@@ -205,6 +205,8 @@ def test_annotations_stay_when_an_alert_is_archived_again(tables, context, alert
     assert query.light_curve(tables, object_id, ["gcvs"])["d:gcvs"].to_pylist() == ["new"] * 3
     assert query.annotations(tables, object_id).equals(before)
     shown = query.light_curve(tables, object_id, ["jd"], annotations=True)
+    everything = query.light_curve(tables, object_id, annotations=True)
+    assert set(everything.column_names) == {*query.light_curve(tables, object_id).column_names, *shown.column_names}
     assert [json.loads(text)["value"] for text in shown["a:classification"].drop_null().to_pylist()] == ["SN Ia"]
     assert not [name for name in query.light_curve(tables, object_id).column_names if name.startswith("a:")]
     with pytest.raises(UsageError, match="there is no object 'ZTF00aaaaaaa'"):
