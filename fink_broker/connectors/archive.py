@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from fink_broker.config import Settings
 from fink_broker.connectors import ledger, parquet
 from fink_broker.connectors.parquet import File
+from fink_broker.errors import FinkError
 from fink_broker.files import exchange, write_whole
 
 # What a merge notes in the folder it makes; Spark passes over names that begin with an underscore.
@@ -75,6 +76,8 @@ def note(folder: Path) -> Note:
         return Note(**json.loads((folder / _NOTE).read_text(encoding="utf-8")))
     except FileNotFoundError:
         return Note()
+    except (ValueError, TypeError) as error:
+        raise FinkError(f"{folder / _NOTE} is damaged: reprocess the night, or move its folder away and merge it again") from error
 
 
 def folder(settings: Settings, kind: str, night: str) -> Path:

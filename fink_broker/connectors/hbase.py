@@ -188,7 +188,9 @@ class Client:
         def attempt() -> T:
             try:
                 if self._connection is None:
-                    self._connection = happybase.Connection(self.place.host, self.place.port, timeout=_TIMEOUT_MS)
+                    self._connection = happybase.Connection(
+                        self.place.host, self.place.port, timeout=min(_TIMEOUT_MS, round(1000 * self.place.patience_s))
+                    )
                 return question(self._connection)
             except _FAULTS:
                 self.close()

@@ -136,7 +136,8 @@ class Reader(Client):
                 return question(connection.table(name))
             except Exception as error:
                 # Thrift has one error for all that HBase refuses; this one does not go away by itself.
-                if "TableNotFound" in str(error):
+                # Its text may be bytes, of which `str` makes none.
+                if "TableNotFound" in repr(error):
                     raise UsageError(
                         f"HBase has no table '{name}' yet: the archive service makes the tables (fink start archive)"
                     ) from error

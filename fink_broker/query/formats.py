@@ -68,11 +68,15 @@ def _votable(rows: pa.Table) -> bytes:
     from astropy.table import Table
 
     kinds: dict[pa.DataType, Any] = {pa.int32(): pd.Int32Dtype(), pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
-    out = io.BytesIO()
+    flat, out = _flat(rows), io.BytesIO()
+    for place, name in enumerate(flat.column_names):
+        # VOTable's texts are never null, and astropy does not know what a column without any is.
+        if pa.types.is_string(flat[name].type) and flat[name].null_count == len(flat):
+            flat = flat.set_column(place, name, flat[name].fill_null(pa.scalar("")))
     with warnings.catch_warnings():
         # A column's name is not its ID, which has no colon.
         warnings.simplefilter("ignore", VOWarning)
-        Table.from_pandas(_flat(rows).to_pandas(types_mapper=kinds.get)).write(out, format="votable")
+        Table.from_pandas(flat.to_pandas(types_mapper=kinds.get)).write(out, format="votable")
     return out.getvalue()
 
 

@@ -106,7 +106,7 @@ def of(
     """
     lookup = tables.lookup(question)
     begin, table = lookup.begin(name), lookup.table.format(name)
-    if table != lookup.table and not re.fullmatch(r"\w+", name, re.ASCII):
+    if "{}" in lookup.table and not re.fullmatch(r"\w+", name, re.ASCII):
         raise UsageError(f"'{name}' is no name: small letters, digits and _")
     if lookup.whole:
         stretch = Stretch.only(begin)

@@ -9,6 +9,7 @@ from fink_broker.errors import UsageError
 from fink_broker.surveys import Survey
 
 _UNIX_MJD = 40587  # 1970-01-01
+_LAST_JD = 5_373_484  # the year 9999; not a number is not below it either
 _FIRST_JD = 2_400_000  # what is above is a Julian date, what is below a modified one
 
 
@@ -38,6 +39,8 @@ def days(text: str, zero: float) -> float:
         return (moment - datetime.fromtimestamp(0, UTC)) / timedelta(days=1) + _UNIX_MJD + zero
     try:
         number = float(text)
+        if not abs(number) < _LAST_JD:
+            raise ValueError
     except ValueError as error:
         raise UsageError(f"'{text}' is no time: give 2026-03-22, 2026-03-22T04:30 (UTC), a MJD or a JD") from error
     return (number - 2_400_000.5 if number > _FIRST_JD else number) + zero

@@ -73,9 +73,9 @@ async def _events(state: State) -> AsyncIterator[str]:
 
 
 @lru_cache(maxsize=1)
-def _plotly() -> str:
+def _plotly() -> bytes:
     """Plotly's JavaScript, out of its Python package: nothing is fetched from elsewhere."""
     from plotly.offline import get_plotlyjs  # type: ignore[import-untyped]
 
     text: str = get_plotlyjs()
-    return text
+    return text.encode()  # once: it is long

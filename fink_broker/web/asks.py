@@ -6,7 +6,7 @@ What its API answers and this one does not is refused, not ignored: an answer wi
 from typing import Annotated, Any, Literal, TypeVar
 
 from astropy.coordinates import Angle
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model, field_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, create_model, field_validator
 
 from fink_broker.surveys.lookups import Api
 
@@ -16,6 +16,7 @@ Kind = Literal["Science", "Template", "Difference", "All"]
 MOST = 10_000
 MOST_NAMES = 1_000
 MOST_CUTOUTS = 50
+_LONGEST = 200  # characters of a name
 
 
 def _degrees(unit: str) -> BeforeValidator:
@@ -35,7 +36,19 @@ def _degrees(unit: str) -> BeforeValidator:
     return BeforeValidator(read)
 
 
-class Ask(BaseModel):
+class Asked(BaseModel):
+    """Of whatever is asked, texts are texts."""
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _is_text(cls, value: object) -> object:
+        # JSON can say half a character, which is an error of Unicode wherever it is used; that error is a ValueError.
+        if isinstance(value, str):
+            value.encode()
+        return value
+
+
+class Ask(Asked):
     """What every question has."""
 
     model_config = ConfigDict(populate_by_name=True, coerce_numbers_to_str=True)
@@ -51,13 +64,31 @@ class Ask(BaseModel):
 
 
 def _parts(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
+    """Divided by commas, each once."""
+    return list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+
+
+def _names(text: str) -> str:
+    """Names divided by commas, as many and as long as can be asked for."""
+    if not 1 <= len(_parts(text)) <= MOST_NAMES:
+        raise ValueError(f"give 1 to {MOST_NAMES} names, divided by commas")
+    return _name(max(_parts(text), key=len)) and text
+
+
+def _name(text: str) -> str:
+    if len(text) > _LONGEST:
+        raise ValueError(f"a name has {_LONGEST} characters at most")
+    return text
+
+
+Names = Annotated[str, AfterValidator(_names)]
+Name = Annotated[str, AfterValidator(_name)]
 
 
 class Objects(Ask):
     """The alerts of objects."""
 
-    objectId: str = Field(description="one, or several divided by commas")
+    objectId: Names = Field(description="one, or several divided by commas")
     withupperlim: bool = Field(default=False, description="with upper limits and measurements of bad quality, told by d:tag")
     withcutouts: bool = Field(default=False, description=f"with the pixels of cutouts, of {MOST_CUTOUTS} alerts at most")
     cutout_kind: Kind = Field(default="All", alias="cutout-kind")
@@ -66,13 +97,6 @@ class Objects(Ask):
     def objects(self) -> list[str]:
         """Names."""
         return _parts(self.objectId)
-
-    @field_validator("objectId")
-    @classmethod
-    def _not_too_many(cls, value: str) -> str:
-        if not 1 <= len(_parts(value)) <= MOST_NAMES:
-            raise ValueError(f"give 1 to {MOST_NAMES} names, divided by commas")
-        return value
 
 
 class Cone(Ask):
@@ -90,7 +114,7 @@ class Cone(Ask):
 class Latests(Ask):
     """The newest alerts of a class."""
 
-    class_: str = Field(alias="class", description="as /classes names them, also (SIMBAD) Star or (TNS) SN Ia")
+    class_: Name = Field(alias="class", description="as /classes names them, also (SIMBAD) Star or (TNS) SN Ia")
     n: int = Field(default=10, ge=1, le=MOST)
     startdate: str = ""
     stopdate: str = ""
@@ -106,7 +130,7 @@ class Latests(Ask):
 class Tags(Ask):
     """The newest alerts that a filter has chosen."""
 
-    tag: str = Field(default="", description="a filter; without, all of them are named")
+    tag: Name = Field(default="", description="a filter; without, all of them are named")
     n: int = Field(default=10, ge=1, le=MOST)
     startdate: str = ""
     stopdate: str = ""
@@ -115,7 +139,7 @@ class Tags(Ask):
 class Sso(Ask):
     """Alerts of solar-system objects."""
 
-    n_or_d: str = Field(description="number, designation or name; several divided by commas")
+    n_or_d: Names = Field(description="number, designation or name; several divided by commas")
     withEphem: bool = False
     withResiduals: bool = False
     withcutouts: bool = False
@@ -128,20 +152,20 @@ class Sso(Ask):
     @property
     def objects(self) -> list[str]:
         """Names."""
-        return _parts(self.n_or_d)[:MOST_NAMES]
+        return _parts(self.n_or_d)
 
 
 class Tracklet(Ask):
     """Alerts of tracks in one exposure."""
 
-    id: str = Field(default="", description="TRCK_20211022_091949_00, or its beginning")
+    id: Name = Field(default="", description="TRCK_20211022_091949_00, or its beginning")
     date: str = Field(default="", description="2021-10-22 09:19:49, or its beginning")
 
 
 class Resolver(Ask):
     """Names in other catalogues."""
 
-    name: str
+    name: Name
     resolver: Literal["", "tns", "simbad", "ssodnet"] = Field(default="", description="without, the first that knows the name")
     reverse: bool = Field(default=False, description="the name is the survey's")
     nmax: int = Field(default=10, ge=1, le=MOST)
@@ -172,12 +196,12 @@ class Skymap(Ask):
     n_day_after: float = Field(default=6.0, ge=0.0, le=14.0)
 
 
-class Cutouts(BaseModel):
+class Cutouts(Asked):
     """A cutout of an object."""
 
     model_config = ConfigDict(populate_by_name=True, coerce_numbers_to_str=True)
 
-    objectId: str
+    objectId: Name
     kind: str = Field(default="Science", pattern="(?i)^(cutout)?(science|template|difference|all)$")
     candid: int | None = Field(default=None, description="of which alert; the last without")
     output_format: Literal["array", "FITS", "PNG"] = Field(default="PNG", alias="output-format")
@@ -193,12 +217,12 @@ class Cutouts(BaseModel):
         return _refused(value, "pictures are grey: ask for output-format=array and colour it")
 
 
-class Annotation(BaseModel):
+class Annotation(Asked):
     """What is said of an alert."""
 
     model_config = ConfigDict(populate_by_name=True, coerce_numbers_to_str=True, extra="forbid")
 
-    objectId: str
+    objectId: Name
     kind: str = Field(max_length=60, description="classification, comment, redshift ...")
     value: str = Field(min_length=1, max_length=10_000)
     who: str = Field(min_length=1, max_length=200)

@@ -5,15 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import APIRouter, Depends
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from fink_broker.config import Settings
 from fink_broker.services import followup
+from fink_broker.web.asks import Asked
 from fink_broker.web.pool import Pool
 from fink_broker.web.writing import Check
 
 
-class Ask(BaseModel):
+class Ask(Asked):
     """What is asked."""
 
     objectId: str = Field(min_length=1, max_length=100)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable
@@ -28,6 +29,10 @@ HEADERS = {
 _LIMITED = "/api/"
 # So many addresses are remembered before those that have not asked for a while are forgotten.
 _ADDRESSES = 10_000
+# Questions that are worked on at once: more would wait for the processors, with all that they hold, and take the threads of pages.
+_AT_WORK = 8
+# And those that wait for their turn.
+_WAITING = 200
 
 
 class Rate:
@@ -82,6 +87,8 @@ class Guard:
     def __init__(self, app: ASGIApp, limits: Dashboard) -> None:
         self._app = app
         self._rate = Rate(limits.rate_per_second, limits.rate_at_once)
+        self._turns = asyncio.Semaphore(_AT_WORK)
+        self._asked = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or refuse to."""
@@ -95,10 +102,37 @@ class Guard:
             await send(message)
 
         who = (scope.get("client") or ("", 0))[0]
-        app: ASGIApp = self._app
-        if scope["path"].startswith(_LIMITED) and (seconds := self._rate.wait(who)):
-            app = _said("too many questions: wait, or ask for several objects at once", 429, {"Retry-After": f"{int(seconds) + 1}"})
-        await app(scope, receive, headed)
+        if not scope["path"].startswith(_LIMITED):
+            await self._app(scope, receive, headed)
+        elif seconds := self._rate.wait(who):
+            late = {"Retry-After": f"{int(seconds) + 1}"}
+            await _said("too many questions: wait, or ask for several objects at once", 429, late)(scope, receive, headed)
+        elif self._asked >= _AT_WORK + _WAITING:
+            await _said("the broker is busy with other questions: ask again", 503, {"Retry-After": "5"})(scope, receive, headed)
+        else:
+            await self._in_turn(scope, receive, headed)
+
+    async def _in_turn(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._asked += 1
+        await self._turns.acquire()
+        working = True
+
+        def done() -> None:
+            nonlocal working
+            if working:
+                self._turns.release()
+                self._asked -= 1
+            working = False
+
+        async def sent(message: Message) -> None:
+            # The answer is there: who reads it slowly holds nobody up.
+            done()
+            await send(message)
+
+        try:
+            await self._app(scope, receive, sent)
+        finally:
+            done()
 
 
 def _said(line: str, code: int, headers: dict[str, str] | None = None) -> JSONResponse:

@@ -39,6 +39,8 @@ def token(settings: Settings) -> SecretStr:
     if not secret and file is not None:
         path = settings.below_checkout(file.expanduser())
         try:
+            if path.stat().st_mode & 0o077:
+                raise ConfigError(f"[dashboard] token_file: others than its owner may read {path}: chmod 600")
             secret = path.read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"[dashboard] token_file: cannot read {path}: {getattr(error, 'strerror', 'it is no text')}") from error

@@ -149,3 +149,15 @@ def test_cutouts_are_read_from_the_row_group_that_has_them(home):
 
 def rows_of(number: int) -> dict:
     return alerts(number, number + 1)["candidate"][0].as_py()
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"other": 1}'])
+def test_a_damaged_note_is_told(home, text):
+    folder = archived(home, "science")[0].parent
+    note = (folder / "_merge.json").read_text(encoding="utf-8")
+    (folder / "_merge.json").write_text(text, encoding="utf-8")
+    try:
+        with pytest.raises(FinkError, match=r"_merge.json is damaged: reprocess the night"):
+            archived(home, "science")
+    finally:
+        (folder / "_merge.json").write_text(note, encoding="utf-8")

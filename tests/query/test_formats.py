@@ -62,3 +62,9 @@ def test_a_table_to_look_at_has_as_many_columns_as_fit():
     assert narrow[0].split() == ["i:objectId", "i:candid"]
     assert narrow[-1].startswith("... and 3 more columns")
     assert max(map(len, narrow[:-1])) <= 40
+
+
+def test_a_column_of_no_text_at_all_is_empty_in_a_votable():
+    rows = pa.table({"i:jd": [1.5, 2.5], "a:none": pa.nulls(2, pa.string())})
+    table = Table.read(io.BytesIO(encoded(rows, "votable")), format="votable")
+    assert list(table["a_none"] if "a_none" in table.colnames else table["a:none"]) == ["", ""]

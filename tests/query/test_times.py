@@ -20,9 +20,10 @@ def test_dates_begin_at_midnight():
     assert days("2026-03-22", 0) == days("20260322", 0) == 61121
 
 
-def test_what_is_no_time_says_how_to_give_one():
-    with pytest.raises(UsageError, match="'yesterday' is no time: give 2026-03-22"):
-        days("yesterday", 0)
+@pytest.mark.parametrize("text", ["yesterday", "nan", "inf", "-inf", "1e20"])
+def test_what_is_no_time_says_how_to_give_one(text):
+    with pytest.raises(UsageError, match=f"'{text}' is no time: give 2026-03-22"):
+        days(text, 0)
 
 
 def test_other_nights():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from fink_broker import config
 from fink_broker.config import Settings
 from fink_broker.config.sections import Dashboard
 from fink_broker.errors import ConfigError
-from fink_broker.web.guard import Rate
+from fink_broker.web.guard import Guard, Rate
 from fink_broker.web.writing import token
 from tests.served import get, served
 
@@ -24,6 +25,10 @@ TOKEN = "0123456789abcdef-long"
     [
         ("/objects", {}, "objectId: Field required"),
         ("/objects", {"objectId": " , "}, "objectId: give 1 to 1000 names"),
+        ("/objects", {"objectId": "\ud800"}, "objectId: "),
+        ("/objects", {"objectId": "a," + "x" * 201}, "objectId: a name has 200 characters at most"),
+        ("/cutouts", {"objectId": "x" * 201}, "objectId: a name has 200 characters at most"),
+        ("/latests", {"class": "SN", "startdate": "\ud800"}, "startdate: "),
         ("/conesearch", {"ra": "nonsense", "dec": 0, "radius": 1}, "ra: 'nonsense' is no angle"),
         ("/conesearch", {"ra": 10, "dec": 91, "radius": 1}, "dec: Input should be less than or equal to 90"),
         ("/conesearch", {"ra": 10, "dec": 9, "radius": -1}, "radius: Input should be greater than 0"),
@@ -80,6 +85,7 @@ def test_without_a_token_nothing_is_written(address: str) -> None:
 
 def test_who_has_the_token_switches_filters(tmp_path: Path) -> None:
     (tmp_path / "token").write_text(f"{TOKEN}\n")
+    (tmp_path / "token").chmod(0o600)
     settings = Settings(home=tmp_path, dashboard=Dashboard(token_file=tmp_path / "token"))
     note = settings.filter_notes / "off" / "bright.json"
     with served(settings) as address:
@@ -103,7 +109,10 @@ def test_the_token_is_kept_as_other_secrets(tmp_path: Path) -> None:
     settings = config.load(str(tmp_path / "fink.conf"), {"FINK_DASHBOARD__TOKEN": "1234567890123456"})
     assert token(settings).get_secret_value() == "1234567890123456"
     assert "1234567890123456" not in repr(settings) + repr(token(settings))
+    (tmp_path / "open").write_text(TOKEN)
+    (tmp_path / "open").chmod(0o640)
     for dashboard, says in (
+        (Dashboard(token_file=tmp_path / "open"), "chmod 600"),
         (Dashboard(token_file=tmp_path / "none"), "cannot read"),
         (Dashboard.model_validate({"token": "short"}), "fewer than 16"),
     ):
@@ -143,3 +152,44 @@ def test_who_asks_too_often_or_sends_too_much_is_refused(tmp_path: Path) -> None
         assert headers["x-content-type-options"] == "nosniff"
         assert "too many questions" in json.loads(answer)["error"]
         assert get(f"{address}/index.html")[0] == 200, "pages are not counted"
+
+
+def test_some_questions_are_worked_on_at_once_and_slow_readers_hold_nobody_up() -> None:
+    async def all_of_it() -> None:
+        work, read = asyncio.Event(), asyncio.Event()
+        at_work: list[int] = []
+        codes: list[int] = []
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            at_work.append(1)
+            await work.wait()
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b""})
+
+        async def send(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                codes.append(message["status"])
+            else:
+                await read.wait()
+
+        guard = Guard(app, Dashboard(rate_per_second=0))
+        scope = {"type": "http", "path": "/api/v1/objects", "client": ("127.0.0.1", 1), "method": "GET", "headers": []}
+        asked = [asyncio.create_task(guard(dict(scope), None, send)) for _ in range(208)]  # type: ignore[arg-type]
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert (len(at_work), codes) == (8, [])
+        page = asyncio.create_task(guard({**scope, "path": "/index.html"}, None, send))  # type: ignore[arg-type]
+        more = asyncio.create_task(guard(dict(scope), None, send))  # type: ignore[arg-type]
+        while not codes:
+            await asyncio.sleep(0)
+        assert (len(at_work), codes) == (9, [503])
+        # Nobody reads; all are answered nevertheless.
+        work.set()
+        async with asyncio.timeout(10):
+            while len(codes) < 210:
+                await asyncio.sleep(0)
+        read.set()
+        await asyncio.gather(*asked, page, more)
+        assert sorted(codes) == [200] * 209 + [503]
+
+    asyncio.run(all_of_it())
