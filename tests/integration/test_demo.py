@@ -173,7 +173,8 @@ def test_pages_of_what_was_found(browser: Browser, science: list[dict]):
 
 def test_the_page_of_an_object(demo: tuple[str, Settings], browser: Browser, science: list[dict]):
     objects = [one["objectId"] for one in science]
-    name = max(set(objects), key=objects.count)
+    # Of those with most alerts, one that has neighbours.
+    name = max(sorted(set(objects)), key=lambda one: (objects.count(one), len(around(science, one, 600))))
     alerts = sorted((one for one in science if one["objectId"] == name), key=lambda one: one["candidate"]["jd"])
     with query.Tables(demo[1]) as tables:
         query.annotate(tables, name, "comment", "<b>bright</b>", who="me")
