@@ -181,6 +181,10 @@ class Client:
 
         return self._ask(ask)
 
+    def _timeout_ms(self) -> int:
+        """How long one answer may take: a large batch may take longer than a server that is not there is waited for."""
+        return _TIMEOUT_MS
+
     def _full(self, table: str) -> str:
         return self.place.prefix + table
 
@@ -188,9 +192,7 @@ class Client:
         def attempt() -> T:
             try:
                 if self._connection is None:
-                    self._connection = happybase.Connection(
-                        self.place.host, self.place.port, timeout=min(_TIMEOUT_MS, round(1000 * self.place.patience_s))
-                    )
+                    self._connection = happybase.Connection(self.place.host, self.place.port, timeout=self._timeout_ms())
                 return question(self._connection)
             except _FAULTS:
                 self.close()

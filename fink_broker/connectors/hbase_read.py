@@ -128,6 +128,10 @@ class Reader(Client):
         rows.sort(key=lambda row: max(written for _, written in row[1].values()))
         return {column.decode(): kind.decode() for _, cells in rows for column, (kind, _) in cells.items()}
 
+    def _timeout_ms(self) -> int:
+        """No longer than who asks is patient."""
+        return min(super()._timeout_ms(), max(1, round(1000 * self.place.patience_s)))
+
     def _about(self, table: str, question: Callable[[happybase.Table], T]) -> T:
         name = self._full(table)
 

@@ -3,6 +3,7 @@
 What its API answers and this one does not is refused, not ignored: an answer without it would look like one with it.
 """
 
+import contextlib
 from typing import Annotated, Any, Literal, TypeVar
 
 from astropy.coordinates import Angle
@@ -23,10 +24,8 @@ def _degrees(unit: str) -> BeforeValidator:
     """Degrees as a number, or a text in parts, the first of which is in a unit."""
 
     def read(value: object) -> object:
-        try:
+        with contextlib.suppress(ValueError):
             return float(str(value))
-        except ValueError:
-            pass
         try:
             return float(Angle(str(value).strip(), unit=unit).degree)
         # astropy has several errors for what is no angle.

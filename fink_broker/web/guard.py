@@ -114,7 +114,11 @@ class Guard:
 
     async def _in_turn(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._asked += 1
-        await self._turns.acquire()
+        try:
+            await self._turns.acquire()
+        except asyncio.CancelledError:
+            self._asked -= 1
+            raise
         working = True
 
         def done() -> None:

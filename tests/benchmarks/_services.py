@@ -36,14 +36,19 @@ class Whole:
 
 
 def run_once(service: str, conf: Path) -> Whole:
-    """Let a service do what there is to do.
+    """Let a service do what there is to do; see `watched`."""
+    return watched("start", service, "--once", conf=conf)
+
+
+def watched(name: str, *arguments: str, conf: Path) -> Whole:
+    """Run a command of the broker to its end, as its users do.
 
     Raises
     ------
     FinkError
         It failed.
     """
-    command = [sys.executable, "-P", "-m", "fink_broker.commands.start", service, "--once", "-c", str(conf)]
+    command = [sys.executable, "-P", "-m", f"fink_broker.commands.{name}", *arguments, "-c", str(conf)]
     environment = {name: value for name, value in os.environ.items() if name not in config.variables(os.environ)}
     began, cpu_s, peak = time.monotonic(), 0.0, 0
     process = Popen(command, cwd=CHECKOUT, stdout=DEVNULL, env=environment)
@@ -55,7 +60,7 @@ def run_once(service: str, conf: Path) -> Whole:
         cpu_s, peak = max(cpu_s, usage.cpu_s), max(peak, usage.rss)
         time.sleep(0.1)
     if process.wait():
-        raise FinkError(f"{service} ended with {process.returncode}; configuration {conf}")
+        raise FinkError(f"{name} {' '.join(arguments)} ended with {process.returncode}; configuration {conf}")
     return Whole(time.monotonic() - began, cpu_s, peak / 1e6)
 
 

@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import tempfile
-import time
 from pathlib import Path
-from subprocess import Popen
 
-import psutil
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from fink_broker import config, surveys
+from fink_broker import surveys
 from fink_broker.commands.bench import Figure, Report
 from fink_broker.commands.config import toml
 from fink_broker.commands.progress import Progress
-from fink_broker.config import CHECKOUT, Settings
+from fink_broker.config import Settings
 from fink_broker.config.sections import Spark
 from fink_broker.connectors import archive, parquet
 from fink_broker.errors import FinkError
-from fink_broker.infra.processes import tree_usage
 from fink_broker.services.merge import KINDS
 from fink_broker.services.stream2raw import PARTITIONS
 from fink_broker.session import session
 from tests.benchmarks import _alerts
 from tests.benchmarks._measure import lines as measured
+from tests.benchmarks._services import watched
 
 ALERTS = 20_000
 _SHARE = 4  # the small night is so much smaller
@@ -96,19 +92,8 @@ def _merge(settings: Settings, night: str, count: int) -> tuple[float, float]:
     """CPU seconds and peak memory (MB) of the command's process tree."""
     conf = settings.root / "fink.conf"
     conf.write_text(toml(settings.model_dump(mode="json", exclude_defaults=True)), encoding="utf-8")
-    environment = {name: value for name, value in os.environ.items() if name not in config.variables(os.environ)}
-    command = [sys.executable, "-P", "-m", "fink_broker.commands.merge", "--night", night, "--json", "-c", str(conf)]
-    with (settings.root / "merge.out").open("wb") as out:
-        process = Popen(command, cwd=CHECKOUT, stdout=out, env=environment)
-        peak, cpu_s = 0, 0.0
-        while process.poll() is None:
-            try:
-                usage = tree_usage(process.pid)
-            except psutil.NoSuchProcess:
-                break
-            peak, cpu_s = max(peak, usage.rss), max(cpu_s, usage.cpu_s)
-            time.sleep(0.1)
+    taken = watched("merge", "--night", night, "--json", conf=conf)
     found = [archive.night(settings, kind, night).note.rows for kind in KINDS]
-    if process.wait() != 0 or found != [count, count]:
-        raise FinkError(f"bench merge: of {count} alerts {found} were merged, exit code {process.returncode}; log: {settings.log('merge')}")
-    return cpu_s, peak / 1e6
+    if found != [count, count]:
+        raise FinkError(f"bench merge: of {count} alerts {found} were merged; log: {settings.log('merge')}")
+    return taken.cpu_s, taken.peak_mb

@@ -183,6 +183,11 @@ def test_some_questions_are_worked_on_at_once_and_slow_readers_hold_nobody_up() 
         while not codes:
             await asyncio.sleep(0)
         assert (len(at_work), codes) == (9, [503])
+        # Who goes away while waiting leaves the place to another.
+        gone = asked.pop()
+        gone.cancel()
+        await asyncio.gather(gone, return_exceptions=True)
+        asked.append(asyncio.create_task(guard(dict(scope), None, send)))  # type: ignore[arg-type]
         # Nobody reads; all are answered nevertheless.
         work.set()
         async with asyncio.timeout(10):
